@@ -1,0 +1,62 @@
+/**
+ * A name for a running process that is never used again: boot, pid and start time. A pid alone would be: after a reboot, or when the
+ * kernel's counter has gone round, another program answers to it.
+ */
+import { readFile } from 'node:fs/promises'
+
+/** `<boot id>.<pid>.<start time>` of this process. */
+export async function processIdentity(): Promise<string> {
+  const stat = await readProcessStat(process.pid)
+  return `${await readBootId()}.${process.pid}.${stat?.startTicks ?? 0}`
+}
+
+/** Whether the process that had this identity still runs. A zombie does not: nothing it held can come back. */
+export async function isRunning(identity: string): Promise<boolean> {
+  const [bootId, pidText, startTicks] = identity.split('.')
+  const pid = Number(pidText)
+  if (bootId !== await readBootId() || !Number.isSafeInteger(pid) || pid <= 0) return false
+  const stat = await readProcessStat(pid)
+  if (stat) return stat.state !== 'Z' && stat.state !== 'X' && stat.startTicks === Number(startTicks)
+  // No /proc (macOS), or one mounted with hidepid: the kernel still tells whether there is such a process.
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/** New at each boot, also of a machine restored from an image. */
+export async function readBootId(): Promise<string> {
+  const text = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => 'unknown-boot')
+  return text.trim().replaceAll('-', '')
+}
+
+/** One process's state letter and start, from /proc/PID/stat; undefined where there is none. */
+export async function readProcessStat(pid: number): Promise<{ readonly state: string; readonly startTicks: number } | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined)
+  // Field 2, the program's name, may hold anything, `)` included: the rest starts after the last one. Start time is field 22 (proc(5)).
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')
+  return fields?.[0] === undefined ? undefined : { state: fields[0], startTicks: Number(fields[19]) }
+}
+
+/**
+ * When a process started: microseconds on CLOCK_MONOTONIC, exact to about 20 ms; undefined where it has ended.
+ *
+ * The kernel counts a start in ticks of 10 ms (USER_HZ is 100 on every architecture we run on) on CLOCK_BOOTTIME, which goes on while a
+ * machine is suspended; CLOCK_MONOTONIC does not. The difference as it is now is taken off, so after a suspend a process that started before it
+ * seems to have started earlier than it did, never later: an old process is never taken for a new one.
+ */
+export async function readStartedAtUs(pid: number): Promise<number | undefined> {
+  const stat = await readProcessStat(pid)
+  const uptime = await readFile('/proc/uptime', 'utf8').catch(() => undefined)
+  if (!stat || uptime === undefined) return undefined
+  const suspendedUs = Math.max(0, Number(uptime.split(' ')[0]) * 1e6 - monotonicUs())
+  // Below the resolution of /proc/uptime the difference is rounding, not a suspend.
+  return Math.round(stat.startTicks * 1e4 - (suspendedUs > 5e4 ? suspendedUs : 0))
+}
+
+/** Now, in microseconds on CLOCK_MONOTONIC: the clock that systemd's `…TimestampMonotonic` properties count on. */
+export function monotonicUs(): number {
+  return Number(process.hrtime.bigint() / 1000n)
+}
