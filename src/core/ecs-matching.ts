@@ -1,6 +1,7 @@
 import { decodeGoText, goTrimSpace, isGoField, readGoJson } from './go-json.js'
 import type { GoMember, GoValue } from './go-json.js'
 import { Redacted } from './redacted.js'
+import { shownKey } from './shown-key.js'
 
 /*
  * Which credential the ECS agent uses for an image: a port of its agent/dockerclient/dockerauth/dockerauth.go (unchanged since 2018), its quirks
@@ -208,10 +209,10 @@ function dockerEntry(key: string, fields: Fields): AgentEntry {
 /** The entry, or the ECS agent's warning. */
 function dockercfgEntry(key: string, auth: string): AgentEntry | string {
   const bytes = decodeGoBase64(auth)
-  if (!bytes) return `Malformed auth data for registry ${key}`
+  if (!bytes) return `Malformed auth data for registry ${shownKey(key)}`
   const text = decodeGoText(bytes)
   const colon = text.indexOf(':')
-  if (colon < 0) return `Malformed auth data for registry ${key}; must contain ':'`
+  if (colon < 0) return `Malformed auth data for registry ${shownKey(key)}; must contain ':'`
   return dockerEntry(key, new Map([['username', text.slice(0, colon)], ['password', text.slice(colon + 1)]]))
 }
 
@@ -226,7 +227,7 @@ function stripScheme(key: string): string {
 }
 
 /** Whether dockerd gets the same from both. The server address is left out: dockerd takes the registry from the image. */
-function sameLogin(a: AgentEntry, b: AgentEntry): boolean {
+export function sameLogin(a: AgentEntry, b: AgentEntry): boolean {
   return a.username === b.username
     && a.password.reveal() === b.password.reveal()
     && a.identityToken.reveal() === b.identityToken.reveal()
