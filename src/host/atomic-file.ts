@@ -30,10 +30,10 @@ export type FileOnDisk = {
 }
 
 export type UpdateOptions = {
-  /** For a file that does not exist yet. */
-  readonly newMode: number
-  /** An existing file's mode is kept, less the bits that are not in this. */
-  readonly maxMode: number
+  /** For a file that does not exist yet. Default 0600. */
+  readonly newMode?: number
+  /** An existing file's mode is kept, less the bits that are not in this. Default 0600. */
+  readonly maxMode?: number
   /** Code of the errors: whose file it is. Default E_ECS_CONFIG. */
   readonly code?: FileErrorCode
   /** Where `sys/fs/selinux` is looked for. Default `/`. */
@@ -60,9 +60,9 @@ export async function readFileIfAny(path: string, code: FileErrorCode = 'E_ECS_C
 export async function updateFile(
   path: string,
   change: (current: Buffer | undefined) => Uint8Array,
-  options: UpdateOptions,
+  options: UpdateOptions = {},
 ): Promise<{ readonly written: boolean; readonly bytes: Buffer }> {
-  const { newMode, maxMode, code = 'E_ECS_CONFIG', root = '/' } = options
+  const { newMode = 0o600, maxMode = 0o600, code = 'E_ECS_CONFIG', root = '/' } = options
   let written = false
   let late = Buffer.alloc(0)
   // Each further round means that another program wrote in the instant of ours; ten in a row is a program that writes without pause.

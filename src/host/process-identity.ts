@@ -2,19 +2,20 @@
  * A name for a running process that is never used again: boot, pid and start time. A pid alone would be: after a reboot, or when the
  * kernel's counter has gone round, another program answers to it.
  */
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
 /** `<boot id>.<pid>.<start time>` of this process. */
 export async function processIdentity(): Promise<string> {
   const stat = await readProcessStat(process.pid)
-  return `${await readBootId()}.${process.pid}.${stat?.startTicks ?? 0}`
+  return `${readBootId()}.${process.pid}.${stat?.startTicks ?? 0}`
 }
 
 /** Whether the process that had this identity still runs. A zombie does not: nothing it held can come back. */
 export async function isRunning(identity: string): Promise<boolean> {
   const [bootId, pidText, startTicks] = identity.split('.')
   const pid = Number(pidText)
-  if (bootId !== await readBootId() || !Number.isSafeInteger(pid) || pid <= 0) return false
+  if (bootId !== readBootId() || !Number.isSafeInteger(pid) || pid <= 0) return false
   const stat = await readProcessStat(pid)
   if (stat) return stat.state !== 'Z' && stat.state !== 'X' && stat.startTicks === Number(startTicks)
   // No /proc (macOS), or one mounted with hidepid: the kernel still tells whether there is such a process.
@@ -27,9 +28,12 @@ export async function isRunning(identity: string): Promise<boolean> {
 }
 
 /** New at each boot, also of a machine restored from an image. */
-export async function readBootId(): Promise<string> {
-  const text = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => 'unknown-boot')
-  return text.trim().replaceAll('-', '')
+export function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '')
+  } catch {
+    return 'unknown' // macOS: the demo and the tests run there, the service does not
+  }
 }
 
 /** One process's state letter and start, from /proc/PID/stat; undefined where there is none. */

@@ -1,0 +1,171 @@
+/**
+ * What the service remembers between passes, in the state directory (0700), each file 0600 and replaced whole. It is help, never truth: a pass decides
+ * from what stands on the machine, so that a state file which is gone costs no more than a look. No credential is in state.json, and
+ * no plain digest of one either: a short password could be guessed from it. The last good copy of ecs.config does hold credentials.
+ */
+import { createHmac, randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readFileIfAny, removeLeftoverTemps, updateFile } from './atomic-file.js'
+import { fileError } from './file-error.js'
+import { monotonicUs, readBootId } from './process-identity.js'
+
+/** A point in time that a change of the clock does not move. */
+export type Moment = {
+  readonly bootId: string
+  /** Microseconds on CLOCK_MONOTONIC; means something within the same boot only. */
+  readonly monotonicUs: number
+  /** For people. */
+  readonly at: string
+}
+
+/** What was put into ecs.config from one version of the source. */
+export type Rendered = {
+  readonly version: string
+  /** Of ECS_ENGINE_AUTH_DATA. */
+  readonly fingerprint: string
+  readonly registries: readonly string[]
+}
+
+/** A change of ours that no ECS agent has been seen healthy with. */
+export type PendingChange = {
+  readonly version: string
+  /** Of ECS_ENGINE_AUTH_DATA. */
+  readonly fingerprint: string
+  /** Of the whole ecs.config as it was written. */
+  readonly fileFingerprint: string
+  readonly phase: 'written' | 'rolling-back' | 'restored'
+  /** When the init system took the restart for it. */
+  readonly restartedAt?: Moment
+}
+
+/** Changed in place by the pass that holds the lock, then written. */
+export type State = {
+  readonly schema: 1
+  /** 32 random bytes, in hex: the key of every fingerprint of this machine. */
+  readonly fingerprintKey: string
+  /** What the service last put into ecs.config. `fingerprint` is of the auth data. */
+  rendered?: Rendered
+  /** What stood in ecs.config before that. */
+  lastGoodRendered?: Rendered
+  /** Written, and not yet seen to be held by a healthy ECS agent. */
+  pending?: {
+    version: string
+    fingerprint: string
+    /** Of the whole file. */
+    fileFingerprint?: string
+    writtenAt: Moment
+    /** The restart was ordered then; without it, it is owed. */
+    restartedAt?: Moment
+    /** `rolling-back`: decided on; `restored`: the last good file stands again, and its restart may be owed. */
+    phase?: 'rolling-back' | 'restored'
+  }
+  writtenAt?: Moment
+  /** Since when a restart is known to be owed and has been put off. */
+  owedSince?: Moment
+  /**
+   * Set before a restart is ordered, taken away when the order was given. Upstart's takes two commands: killed between them, the job stands stopped,
+   * and only this tells that from an administrator's `stop`.
+   */
+  restartBegun?: Moment
+  lastRestart?: Moment
+  /** A version that the ECS agent did not live with: not tried again until the source changes, or a person says so. */
+  setAside?: { version: string; reason: string; at: string }
+  /** A version that a registry refused at the login probe. */
+  refused?: { version: string; registries: readonly string[]; at: Moment; tries: number }
+  lastSuccess?: string
+  nextPass?: string
+  probes?: Record<string, { verdict: 'accepted' | 'refused' | 'unknown'; reason: string; at: string }>
+}
+
+export type Rendered = { readonly version: string; readonly fingerprint: string; readonly registries: readonly string[] }
+
+const SCHEMA = 1
+const NO_FILE = Buffer.from('# ecs-regcred: before its last change there was no ecs.config here.\n')
+const OURS = { code: 'E_STATE' } as const
+
+const statePath = (stateDir: string): string => join(stateDir, 'state.json')
+const lastGoodPath = (stateDir: string): string => join(stateDir, 'last-good.ecs.config')
+
+/**
+ * The state of this machine; a new one with a key of its own where there is none that can be used.
+ * @returns `problem` says why a file that is there was not used
+ * @throws {ServiceError} E_STATE where it cannot be read at all: starting anew would forget which version was set aside
+ */
+export async function readState(stateDir: string): Promise<{ readonly state: State; readonly problem?: string }> {
+  const path = statePath(stateDir)
+  const file = await readFileIfAny(path, 'E_STATE')
+  if (!file) return { state: newState() }
+  const stored = parseState(file.bytes)
+  return typeof stored === 'string' ? { state: newState(), problem: `${path} ${stored}; starting without it` } : { state: stored }
+}
+
+/** @throws {ServiceError} E_STATE */
+export async function writeState(stateDir: string, state: State): Promise<void> {
+  await makeStateDir(stateDir)
+  await updateFile(statePath(stateDir), () => Buffer.from(`${JSON.stringify(state, null, 2)}\n`), OURS)
+}
+
+/**
+ * Keeps what ecs.config held before a change, for the rollback.
+ * @param bytes undefined: there was no file
+ * @throws {ServiceError} E_STATE
+ */
+export async function saveLastGood(stateDir: string, bytes: Uint8Array | undefined): Promise<void> {
+  await makeStateDir(stateDir)
+  await updateFile(lastGoodPath(stateDir), () => bytes ?? NO_FILE, OURS)
+}
+
+/** @returns undefined where nothing was kept; `bytes` undefined where it was kept that there was no file */
+export async function readLastGood(stateDir: string): Promise<{ readonly bytes: Buffer | undefined } | undefined> {
+  const file = await readFileIfAny(lastGoodPath(stateDir), 'E_STATE')
+  return file && { bytes: file.bytes.equals(NO_FILE) ? undefined : file.bytes }
+}
+
+/** Removes what killed processes left half written here; see removeLeftoverTemps(). */
+export async function removeStateTemps(stateDir: string): Promise<number> {
+  return await removeLeftoverTemps(statePath(stateDir), 'E_STATE') + await removeLeftoverTemps(lastGoodPath(stateDir), 'E_STATE')
+}
+
+/**
+ * A keyed name for a text, to tell whether it changed and to show which one is meant. 64 bits: two texts of one machine never share one by accident,
+ * and without the machine's key nothing can be guessed from it.
+ */
+export function fingerprint(key: string, text: string | Uint8Array): string {
+  return createHmac('sha256', Buffer.from(key, 'hex')).update(text).digest('hex').slice(0, 16)
+}
+
+export function now(): Moment {
+  return { bootId: readBootId(), monotonicUs: monotonicUs(), at: new Date().toISOString() }
+}
+
+/** Undefined where `since` was before the last boot. */
+export function elapsedMs(since: Moment, until: Moment): number | undefined {
+  return since.bootId === until.bootId ? (until.monotonicUs - since.monotonicUs) / 1000 : undefined
+}
+
+function newState(): State {
+  return { schema: SCHEMA, fingerprintKey: randomBytes(32).toString('hex') }
+}
+
+/** @returns the state, or what is wrong with it */
+function parseState(bytes: Buffer): State | string {
+  let value: unknown
+  try {
+    value = JSON.parse(bytes.toString())
+  } catch {
+    return 'is not JSON'
+  }
+  const { schema, fingerprintKey } = (value ?? {}) as Partial<Record<string, unknown>>
+  if (schema !== SCHEMA) return 'was written by another version of the service'
+  if (typeof fingerprintKey !== 'string' || !/^[0-9a-f]{64}$/.test(fingerprintKey)) return 'has no fingerprint key'
+  return value as State
+}
+
+async function makeStateDir(stateDir: string): Promise<void> {
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw fileError('E_STATE', 'make the state directory', stateDir, error)
+  }
+}
