@@ -1,6 +1,7 @@
 import { ServiceError } from '../errors.js'
 import { AUTH_DATA, AUTH_TYPE, isAuthLine, parseLines } from './ecs-config-lines.js'
 import type { EcsConfigLine } from './ecs-config-lines.js'
+import { goTrimSpace } from './go-json.js'
 
 export { readEngineAuth, readEnvironment } from './ecs-config-lines.js'
 export { redactedDiff } from './ecs-config-diff.js'
