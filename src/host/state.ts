@@ -44,41 +44,29 @@ export type State = {
   readonly schema: 1
   /** 32 random bytes, in hex: the key of every fingerprint of this machine. */
   readonly fingerprintKey: string
-  /** What the service last put into ecs.config. `fingerprint` is of the auth data. */
+  /** What the service last put into ecs.config. */
   rendered?: Rendered
-  /** What stood in ecs.config before that. */
+  /** What it had put into the file that the last good copy is of; undefined where that file was not ours. */
   lastGoodRendered?: Rendered
-  /** Written, and not yet seen to be held by a healthy ECS agent. */
-  pending?: {
-    version: string
-    fingerprint: string
-    /** Of the whole file. */
-    fileFingerprint?: string
-    writtenAt: Moment
-    /** The restart was ordered then; without it, it is owed. */
-    restartedAt?: Moment
-    /** `rolling-back`: decided on; `restored`: the last good file stands again, and its restart may be owed. */
-    phase?: 'rolling-back' | 'restored'
-  }
+  pending?: PendingChange
+  /** When the credentials in ecs.config last changed by our hand. */
   writtenAt?: Moment
-  /** Since when a restart is known to be owed and has been put off. */
+  /** Since when a restart is owed that waits for its time. */
   owedSince?: Moment
   /**
-   * Set before a restart is ordered, taken away when the order was given. Upstart's takes two commands: killed between them, the job stands stopped,
+   * Set before the restart is ordered, taken away when the order was given. Upstart's takes two commands: killed between them, the job stands stopped,
    * and only this tells that from an administrator's `stop`.
    */
   restartBegun?: Moment
   lastRestart?: Moment
   /** A version that the ECS agent did not live with: not tried again until the source changes, or a person says so. */
-  setAside?: { version: string; reason: string; at: string }
-  /** A version that a registry refused at the login probe. */
-  refused?: { version: string; registries: readonly string[]; at: Moment; tries: number }
+  setAside?: { readonly version: string; readonly reason: string; readonly at: string }
+  /** A version that a registry itself refused. */
+  refused?: { readonly version: string; readonly registries: readonly string[]; readonly at: Moment; readonly tries: number }
+  /** ISO 8601. */
   lastSuccess?: string
-  nextPass?: string
-  probes?: Record<string, { verdict: 'accepted' | 'refused' | 'unknown'; reason: string; at: string }>
+  probes?: Readonly<Record<string, { readonly verdict: 'accepted' | 'refused' | 'unknown'; readonly reason: string; readonly at: string }>>
 }
-
-export type Rendered = { readonly version: string; readonly fingerprint: string; readonly registries: readonly string[] }
 
 const SCHEMA = 1
 const NO_FILE = Buffer.from('# ecs-regcred: before its last change there was no ecs.config here.\n')
