@@ -4,7 +4,7 @@
  * no plain digest of one either: a short password could be guessed from it. The last good copy of ecs.config does hold credentials.
  */
 import { createHmac, randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readFileIfAny, removeLeftoverTemps, updateFile } from './atomic-file.js'
 import { fileError } from './file-error.js'
@@ -73,6 +73,7 @@ const NO_FILE = Buffer.from('# ecs-regcred: before its last change there was no 
 const OURS = { code: 'E_STATE' } as const
 
 const statePath = (stateDir: string): string => join(stateDir, 'state.json')
+const nextPassPath = (stateDir: string): string => join(stateDir, 'next-pass')
 const lastGoodPath = (stateDir: string): string => join(stateDir, 'last-good.ecs.config')
 
 /**
@@ -108,6 +109,18 @@ export async function saveLastGood(stateDir: string, bytes: Uint8Array | undefin
 export async function readLastGood(stateDir: string): Promise<{ readonly bytes: Buffer | undefined } | undefined> {
   const file = await readFileIfAny(lastGoodPath(stateDir), 'E_STATE')
   return file && { bytes: file.bytes.equals(NO_FILE) ? undefined : file.bytes }
+}
+
+/** When the service looks next, for `status` alone: rewritten at each wait, so neither durable nor part of the state. */
+export async function writeNextPass(stateDir: string, at: string): Promise<void> {
+  await writeFile(nextPassPath(stateDir), `${at}\n`, { mode: 0o600 }).catch((error: unknown) => {
+    throw fileError('E_STATE', 'write', nextPassPath(stateDir), error)
+  })
+}
+
+export async function readNextPass(stateDir: string): Promise<string | undefined> {
+  const text = await readFile(nextPassPath(stateDir), 'utf8').catch(() => '')
+  return /^\d{4}-\S+Z$/.exec(text.trim())?.[0]
 }
 
 /** Removes what killed processes left half written here; see removeLeftoverTemps(). */

@@ -1,0 +1,94 @@
+import { backoffMs } from '../core/backoff.js'
+import { ServiceError } from '../errors.js'
+import type { PassResult } from '../pass/pass.js'
+import { type Machine, reconcile } from '../reconcile.js'
+import { durationMs } from '../settings.js'
+import { chooseSource } from '../sources/index.js'
+import type { Command, CommandContext } from './command.js'
+
+const BOOT_TIMEOUT = '30s'
+
+export const sync: Command = {
+  summary: 'one pass, at once, then exit',
+  options: {
+    boot: { type: 'boolean', help: 'write the file, never restart: for user data and the boot unit' },
+    timeout: { type: 'string', value: 'DURATION', help: `bound on the whole command (with --boot: ${BOOT_TIMEOUT}, and the source is asked again until then)` },
+    'dry-run': { type: 'boolean', help: 'say what a pass would do, with a redacted diff, and touch nothing' },
+    'no-restart': { type: 'boolean', help: 'write the file and leave the restart owed' },
+    force: { type: 'boolean', help: 'try a version again that was set aside, and do not wait for the gap between restarts' },
+    'allow-empty': { type: 'boolean', help: 'a source without registries is meant: ecs.config then holds none' },
+  },
+  example: 'ecs-regcred sync --dry-run --docker-config /root/.docker/config.json',
+  run: async (context) => {
+    const { options, signal, json, stdout, settings: readSettings, log } = context
+    const settings = readSettings()
+    const machine: Machine = { settings, source: chooseSource(settings), log: await log() }
+    const timeoutMs = readTimeout(options['timeout'], options['boot'] === true)
+    const bounded = timeoutMs === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+    const flag = (name: string): boolean => options[name] === true
+    const pass = { boot: flag('boot'), dryRun: flag('dry-run'), noRestart: flag('no-restart'), force: flag('force'), allowEmpty: flag('allow-empty') }
+
+    const result = await untilDone(machine, pass, bounded)
+    const error = result.error?.code === 'E_INTERRUPTED' && !signal.aborted ? timedOut(timeoutMs, result.error) : result.error
+    const owed = error === undefined && result.action === 'deferred' ? restartOwed(result) : error
+    const document = { ...(owed === undefined ? { ok: true } : owed.toJSON()), action: result.action, version: result.version, registries: result.registries, warnings: result.warnings, diff: result.diff }
+    if (json) stdout.write(`${JSON.stringify(document)}\n`)
+    else tell(result, owed, context)
+    return owed?.exitCode ?? 0
+  },
+}
+
+type Options = Omit<Parameters<typeof reconcile>[1], 'trigger'>
+
+/** At boot the network and the instance's credentials may be moments away: ask again, until the bound. */
+async function untilDone(machine: Machine, options: Options, signal: AbortSignal): Promise<PassResult> {
+  for (let failures = 1; ; failures++) {
+    const result = await reconcile(machine, { ...options, trigger: failures === 1 ? 'command' : 'retry' }, signal)
+    if (!options.boot || result.error?.retryable !== true || signal.aborted) return result
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, backoffMs(failures, Math.random()))
+      signal.addEventListener('abort', () => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+    if (signal.aborted) return result
+  }
+}
+
+function readTimeout(text: CommandContext['options'][string], boot: boolean): number | undefined {
+  const value = typeof text === 'string' ? text : boot ? BOOT_TIMEOUT : undefined
+  try {
+    return value === undefined ? undefined : durationMs(value)
+  } catch (error) {
+    throw new ServiceError('E_USAGE', `--timeout: ${(error as Error).message}`)
+  }
+}
+
+function timedOut(timeoutMs: number | undefined, cause: ServiceError): ServiceError {
+  return new ServiceError('E_TIMEOUT', `not done within ${(timeoutMs ?? 0) / 1000} s; what worked before is still in place`, { fix: 'the service goes on by itself; for longer: --timeout 2m', cause })
+}
+
+function restartOwed({ lookAgainMs }: PassResult): ServiceError {
+  const when = lookAgainMs === undefined ? 'it was not asked for (--no-restart)' : `restarts closer than REGCRED_MIN_RESTART_GAP wait, so it is due in ${Math.ceil(lookAgainMs / 1000)} s`
+  return new ServiceError('E_RESTART_OWED', `the file is right and the restart of the ECS agent is owed: ${when}`, {
+    fix: 'the service pays it by itself; at once by hand: ecs-regcred sync --force',
+  })
+}
+
+const TOLD: Record<PassResult['action'], string> = {
+  none: 'nothing to do',
+  wrote: 'ecs.config written; the ECS agent reads it at its next start',
+  restarted: 'ECS agent restarted, healthy, and it holds the credentials',
+  'would-write': 'would write ecs.config',
+  'would-restart': 'would bring ecs.config up to date and restart the ECS agent',
+  deferred: 'restart owed',
+  'rolled-back': 'rolled back to the last good credentials',
+}
+
+function tell(result: PassResult, error: ServiceError | undefined, { stdout, stderr }: CommandContext): void {
+  if (result.diff !== undefined) stdout.write(result.diff)
+  const registries = result.registries.length > 0 ? `: ${result.registries.join(', ')}` : ''
+  if (error === undefined) stdout.write(`${TOLD[result.action]} (version ${result.version ?? 'unknown'}${registries})\n`)
+  else stderr.write(`ecs-regcred: ${error.message}\n${error.details.fix === undefined ? '' : `  fix: ${error.details.fix}\n`}  (${error.code}, exit status ${error.exitCode})\n`)
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+/** argv and environment in, exit status out. The only file that ends the process. */
+import { run } from './cli/index.js'
+
+// Tuning of this process's own (the launcher's and the units'): nothing for the children it starts, whose own loader and allocator these would reach.
+for (const name of Object.keys(process.env)) {
+  if (name === 'NODE_COMPILE_CACHE' || name.startsWith('MALLOC_')) delete process.env[name]
+}
+
+const stopping = new AbortController()
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    // A second one ends at once: whatever is still owed then can be read off the machine at the next start.
+    if (stopping.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    stopping.abort()
+  })
+}
+// `ecs-regcred status | head`: the reader has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 74))
+
+process.exitCode = await run(process.argv.slice(2), {
+  environment: process.env,
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signal: stopping.signal,
+})
+// Sockets and watchers left open by a command that has ended are not worth waiting for; what it printed is.
+await new Promise((resolve) => process.stdout.write('', resolve))
+process.exit()

@@ -1,0 +1,214 @@
+/** The running ECS agent against the file: restart what is owed, watch it until it is healthy, and go back if it is not. */
+import { decideEcsAgent, restartWaitMs, splayOffsetMs } from '../core/decide.js'
+import { ServiceError } from '../errors.js'
+import { chooseInitSystem } from '../host/index.js'
+import type { InitSystem } from '../host/init-system.js'
+import { readInstanceId } from '../host/instance.js'
+import { elapsedMs, now, writeState } from '../host/state.js'
+import { observe, type Observation, type Remembered } from './observe.js'
+import type { Pass } from './pass.js'
+import { restoreLastGood } from './restore-last-good.js'
+
+/** A state between two starts, or a start that was not ours to watch, is looked at again after this. */
+const LOOK_AGAIN_MS = 30_000
+const FIRST_LOOK_MS = 100
+const SLOWEST_LOOK_MS = 1_000
+const SETTLED_MS = 3_000
+
+export type Outcome = {
+  readonly action: 'none' | 'restarted' | 'deferred' | 'rolled-back' | 'would-restart'
+  readonly verified: boolean
+  readonly lookAgainMs?: number
+  readonly containerInstanceArn?: string | undefined
+}
+
+/** @throws {ServiceError} E_RESTART_FAILED (the restart stays owed), E_NOT_VERIFIED (rolled back), E_NO_ECS_SERVICE */
+export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Outcome> {
+  const { settings, options, log } = pass
+  const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
+  if (pass.state.pending?.phase === 'rolling-back') await restoreLastGood(pass)
+  const seen = await observe(settings, init, remembered(pass), signal)
+
+  if (init === undefined) return withoutService(pass, seen)
+  const action = decideEcsAgent(seen.facts)
+  if (action !== 'restart') delete pass.state.owedSince
+  switch (action) {
+    case 'nothing':
+      return await nothingToRestart(pass, init, seen, signal)
+    case 'look-again':
+      log.debug({ event: 'ecs-agent.starting', detail: seen.detail }, 'the ECS agent is between two starts')
+      return { action: 'none', verified: false, lookAgainMs: LOOK_AGAIN_MS }
+    case 'leave-down':
+      pass.warnings.push(downWarning(settings.ecsService, seen))
+      return { action: 'none', verified: false }
+    case 'restart':
+      break
+  }
+
+  if (options.dryRun) return { action: 'would-restart', verified: false }
+  const waitMs = options.force ? 0 : await untilRestartMs(pass)
+  if (options.noRestart || waitMs > 0) {
+    log.info({ event: 'restart.owed', version: pass.state.rendered?.version, waitMs: options.noRestart ? undefined : waitMs, detail: seen.detail }, 'ECS agent restart owed')
+    return { action: 'deferred', verified: false, ...(options.noRestart ? {} : { lookAgainMs: waitMs }) }
+  }
+  return await restartAndVerify(pass, init, signal)
+}
+
+function remembered({ state }: Pass): Remembered {
+  return { writtenAt: state.writtenAt, changePending: state.pending !== undefined, restartBegun: state.restartBegun !== undefined }
+}
+
+async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSignal): Promise<Outcome> {
+  const { settings, state, log } = pass
+  const started = performance.now()
+  log.info({ event: 'ecs-agent.restarting', version: state.rendered?.version, initSystem: init.name, trigger: pass.options.trigger }, 'restarting the ECS agent')
+  // From here on a shutdown does not cut in: the order is given or refused, and the watch below ends soon after a shutdown.
+  await orderRestart(pass, init)
+
+  const seen = await watch(pass, init, settings.verifyTimeoutMs, signal)
+  if (isVerified(seen)) return verified(pass, seen, 'restarted', Math.round(performance.now() - started))
+  if (signal.aborted) throw interrupted(seen)
+  return await rollBack(pass, init, seen, signal)
+}
+
+/**
+ * One restart, told to the state before and after. A shutdown does not cut in: the order is given or refused.
+ * @throws {ServiceError} E_RESTART_FAILED: it stays owed
+ */
+async function orderRestart({ settings, state }: Pass, init: InitSystem): Promise<void> {
+  // A restart that is owed shows on the machine by itself, but for one case: Upstart's `stop` done and its `start` not.
+  if (init.name === 'upstart') {
+    state.restartBegun = now()
+    await writeState(settings.stateDir, state)
+  }
+  await init.restart(settings.ecsService, new AbortController().signal)
+  delete state.restartBegun
+  delete state.owedSince
+  state.lastRestart = now()
+  if (state.pending !== undefined) state.pending = { ...state.pending, restartedAt: state.lastRestart }
+  await writeState(settings.stateDir, state)
+}
+
+/** It already holds the file, or need not. What is left is a change that nobody has been seen healthy with. */
+async function nothingToRestart(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
+  const { pending } = pass.state
+  const containerInstanceArn = seen.ecsAgent.introspection.containerInstanceArn
+  if (pending === undefined || pass.options.dryRun) return { action: 'none', verified: isVerified(seen), containerInstanceArn }
+  if (isVerified(seen)) return verified(pass, seen, 'none', 0)
+  if (seen.facts.job === 'not-started' || seen.facts.job === 'stopped') return { action: 'none', verified: false }
+
+  // Our restart, and the watch over it was cut short: go on with what is left of its deadline. A start that was not ours has none.
+  const sinceRestartMs = pending.restartedAt === undefined ? undefined : elapsedMs(pending.restartedAt, now())
+  if (sinceRestartMs === undefined) return { action: 'none', verified: false, lookAgainMs: LOOK_AGAIN_MS }
+  const later = await watch(pass, init, pass.settings.verifyTimeoutMs - sinceRestartMs, signal)
+  if (isVerified(later)) return verified(pass, later, 'none', sinceRestartMs)
+  if (signal.aborted) throw interrupted(later)
+  return await rollBack(pass, init, later, signal)
+}
+
+function isVerified(seen: Observation): boolean {
+  return seen.healthy && seen.facts.holdsFile === true && (seen.facts.job === 'running' || seen.facts.job === 'unknown')
+}
+
+/**
+ * Looks until the ECS agent is healthy and holds the file, has failed for good, or the time is over. A shutdown ends it at once: what was being
+ * watched is in the state, and the next start goes on with it.
+ */
+async function watch(pass: Pass, init: InitSystem, timeoutMs: number, signal: AbortSignal): Promise<Observation> {
+  const { settings } = pass
+  const started = performance.now()
+  const bounded = AbortSignal.timeout(Math.max(timeoutMs, 1))
+  const never = new AbortController().signal
+  for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(waitMs * 1.5, SLOWEST_LOOK_MS)) {
+    const seen = await observe(settings, init, remembered(pass), never)
+    // A restart of a failed unit is only queued at first: what it failed of before is not the answer yet.
+    const failed = seen.facts.job === 'failed' && performance.now() - started > SETTLED_MS
+    if (isVerified(seen) || failed || bounded.aborted || signal.aborted) return seen
+    await waitFor(waitMs, AbortSignal.any([bounded, signal]))
+  }
+}
+
+function waitFor(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done)
+    if (signal.aborted) done()
+  })
+}
+
+function verified(pass: Pass, seen: Observation, action: 'none' | 'restarted', durationMs: number): Outcome {
+  const { state, log } = pass
+  const version = state.pending?.version ?? state.rendered?.version
+  delete state.pending
+  log.info({ event: 'ecs-agent.verified', version, registries: state.rendered?.registries, trigger: pass.options.trigger, durationMs }, 'ECS agent verified: healthy, and it holds the credentials')
+  return { action, verified: true, containerInstanceArn: seen.ecsAgent.introspection.containerInstanceArn }
+}
+
+/** The deadline is over: the last good file comes back, and the ECS agent is restarted once more. Then that version waits for a person. */
+async function rollBack(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
+  const { settings, state, log } = pass
+  const { pending } = state
+  // Without a change of ours there is nothing to go back to: the ECS agent was only started with what stood there.
+  if (pending === undefined || pending.phase === 'restored') {
+    delete state.pending
+    throw notVerified(settings.verifyTimeoutMs, seen, 'the last good credentials are in ecs.config, so look at the ECS agent itself')
+  }
+  const reason = `the ECS agent was not healthy with it within ${settings.verifyTimeoutMs / 1000} s (${seen.detail})`
+  state.setAside = { version: pending.version, reason, at: new Date().toISOString() }
+  state.pending = { ...pending, phase: 'rolling-back' }
+  await writeState(settings.stateDir, state)
+  const restored = await restoreLastGood(pass)
+  if (!restored) throw notVerified(settings.verifyTimeoutMs, seen, 'ecs.config was changed by somebody else meanwhile, so it was left as it is')
+
+  await orderRestart(pass, init)
+  const after = await watch(pass, init, settings.verifyTimeoutMs, signal)
+  const healthy = isVerified(after)
+  if (!signal.aborted || healthy) delete state.pending
+  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
+    healthy ? 'ECS agent rolled back to the last good credentials' : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
+  return { action: 'rolled-back', verified: false }
+}
+
+function notVerified(timeoutMs: number, seen: Observation, fix: string): ServiceError {
+  return new ServiceError('E_NOT_VERIFIED', `the ECS agent is not healthy with the credentials of the file after ${timeoutMs / 1000} s (${seen.detail})`, { fix })
+}
+
+function interrupted(seen: Observation): ServiceError {
+  return new ServiceError('E_INTERRUPTED', `stopped while the ECS agent was being watched (${seen.detail}); the next start goes on`)
+}
+
+function withoutService({ settings, options }: Pass, seen: Observation): Outcome {
+  const nothing = { action: 'none', verified: false } as const
+  if (options.dryRun || options.noRestart || !seen.healthy) return nothing
+  if (seen.facts.holdsFile === true) return { ...nothing, verified: true }
+  throw new ServiceError('E_NO_ECS_SERVICE', `an ECS agent runs, but neither systemd nor Upstart has a service named ${settings.ecsService} to restart it with`, {
+    fix: 'name its unit or job with --ecs-service; a container started by hand keeps its environment: remove it and run it again',
+  })
+}
+
+function downWarning(service: string, seen: Observation): { code: 'W_ECS_AGENT_DOWN'; message: string } {
+  const why = seen.facts.exitStatus === 5
+    ? 'the ECS agent ended with status 5, its terminal failure (another cluster than its saved state, a refused registration, or state that could not be saved): see /var/log/ecs/ecs-agent.log'
+    : 'it failed before this service changed anything'
+  return { code: 'W_ECS_AGENT_DOWN', message: `${service} is down and is not started by this service: ${why} (${seen.detail})` }
+}
+
+async function untilRestartMs({ settings, options, state }: Pass): Promise<number> {
+  const at = now()
+  let owedForMs = state.owedSince && elapsedMs(state.owedSince, at)
+  if (owedForMs === undefined) {
+    state.owedSince = at
+    owedForMs = 0
+  }
+  return restartWaitMs({
+    owedForMs,
+    splayOffsetMs: options.splay && settings.splayMs > 0 ? splayOffsetMs(await readInstanceId(settings.root), settings.splayMs) : 0,
+    sinceLastRestartMs: state.lastRestart && elapsedMs(state.lastRestart, at),
+    minRestartGapMs: settings.minRestartGapMs,
+  })
+}

@@ -1,0 +1,54 @@
+/** The running ECS agent against the file: one look at the machine. */
+import { sameMeaning } from '../core/ecs-matching.js'
+import { type EcsAgentFacts, holdsFile } from '../core/decide.js'
+import { readFileIfAny } from '../host/atomic-file.js'
+import { type EcsAgentReading, listenerStartedAtUs, readEcsAgent } from '../host/ecs-agent.js'
+import type { InitSystem, JobStatus } from '../host/init-system.js'
+import { type Moment, now } from '../host/state.js'
+import type { Settings } from '../settings.js'
+import { authOnDisk } from './auth-on-disk.js'
+
+export type Observation = {
+  readonly facts: EcsAgentFacts
+  /** It answers introspection, so it is registered with its cluster. */
+  readonly healthy: boolean
+  /** What was seen, in words for a log line or an error. */
+  readonly detail: string
+  readonly job: JobStatus
+  readonly ecsAgent: EcsAgentReading
+}
+
+/** What of the state bears on the running ECS agent. */
+export type Remembered = { readonly writtenAt?: Moment | undefined; readonly changePending: boolean; readonly restartBegun: boolean }
+
+export async function observe(settings: Settings, init: InitSystem | undefined, remembered: Remembered, signal: AbortSignal): Promise<Observation> {
+  const [job, ecsAgent, file] = await Promise.all([
+    init?.readJob(settings.ecsService, signal) ?? { state: 'absent' as const, detail: `no unit or job named ${settings.ecsService}` },
+    readEcsAgent({ introspectionUrl: settings.introspectionUrl, dockerSocket: settings.dockerSocket }, signal),
+    readFileIfAny(settings.ecsConfigPath),
+  ])
+  const healthy = ecsAgent.introspection.up
+  const { container } = ecsAgent
+  const inContainer = container.state === 'running' ? (sameMeaning(container.auth, authOnDisk(file?.bytes).auth) ? 'same' : 'different')
+    : container.state === 'unreachable' || healthy ? undefined
+      : 'none'
+  const { writtenAt, changePending, restartBegun } = remembered
+  const thisBoot = writtenAt !== undefined && writtenAt.bootId === now().bootId
+  const holds = holdsFile({
+    container: inContainer,
+    jobStartedAtUs: job.startedAtUs,
+    listenerStartedAtUs: inContainer === undefined && healthy && job.startedAtUs === undefined ? await listenerStartedAtUs(portOf(settings.introspectionUrl)) : undefined,
+    writtenAtUs: thisBoot ? writtenAt.monotonicUs : undefined,
+    changePending,
+  })
+  const words = [
+    `${init?.name ?? 'init'}: ${job.detail}`,
+    container.state === 'unreachable' ? 'the Docker socket does not answer' : container.state === 'running' ? `its container holds ${inContainer === 'same' ? 'the file’s' : 'other'} credentials` : 'no ecs-agent container runs',
+    healthy ? 'introspection answers' : `introspection does not answer (${ecsAgent.introspection.reason})`,
+  ]
+  return { facts: { job: job.state, exitStatus: job.exitStatus, holdsFile: holds, changePending, restartBegun }, healthy, detail: words.join('; '), job, ecsAgent }
+}
+
+function portOf(introspectionUrl: string): number {
+  return Number(new URL(introspectionUrl).port || 80)
+}

@@ -1,0 +1,144 @@
+/** The file against the source: everything that is read, parsed, rendered and tried before the first byte is written. */
+import type { Dockercfg, Registries } from '../core/credential.js'
+import { mergeRegistries, parseCredentialDocument } from '../core/credential-document.js'
+import { renderAuthData, toDockercfg } from '../core/dockercfg.js'
+import { renderEcsConfig } from '../core/ecs-config.js'
+import { type EngineAuth, parseEngineAuth, sameMeaning } from '../core/ecs-matching.js'
+import { Redacted } from '../core/redacted.js'
+import { registryOfKey } from '../core/registry-of-key.js'
+import { ServiceError } from '../errors.js'
+import { readFileIfAny } from '../host/atomic-file.js'
+import { elapsedMs, fingerprint, type Moment, now } from '../host/state.js'
+import type { SourceReading } from '../sources/source.js'
+import { authOnDisk } from './auth-on-disk.js'
+import type { Pass } from './pass.js'
+import { probeChanged } from './probe-changed.js'
+
+/** What must be done to the file. */
+export type FilePlan = {
+  readonly version: string
+  readonly registries: readonly string[]
+  /** What has to stand in the file; undefined where it already means that. */
+  readonly authData: Redacted<string> | undefined
+  /** The file as it was read for this plan. */
+  readonly current: Uint8Array | undefined
+}
+
+/** @throws {ServiceError} why the source cannot be applied; nothing has been touched */
+export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePlan> {
+  const { settings, state, options, log } = pass
+  const current = (await readFileIfAny(settings.ecsConfigPath))?.bytes
+  const { auth: onDisk, data } = authOnDisk(current)
+  const at = now()
+  const started = performance.now()
+  const reading = await pass.source.read(knownVersion(pass, data, at), signal)
+
+  if (reading.documents === undefined) {
+    const version = reading.version ?? ''
+    refuseIfHeld(pass, version, at)
+    const rendered = state.rendered
+    return { version, registries: rendered?.registries ?? [], authData: undefined, current }
+  }
+
+  const registries = understand(pass, reading)
+  const { dockercfg, warnings } = toDockercfg(registries, { allowEmpty: options.allowEmpty ?? false })
+  pass.warnings.push(...warnings)
+  const authData = renderAuthData(dockercfg)
+  const wanted = parseEngineAuth('dockercfg', authData)
+  assertReadAsMeant(wanted, dockercfg, current, authData)
+
+  const version = reading.version ?? fingerprint(state.fingerprintKey, authData)
+  const names = [...registries.keys()]
+  const plan = { version, registries: names, current }
+  log.debug({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
+  if (onDisk.type === 'dockercfg' && sameMeaning(onDisk, wanted)) return { ...plan, authData: undefined }
+
+  log.info({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
+  if (onDisk.type === 'docker' && onDisk.entries.size > 0) {
+    pass.warnings.push({ code: 'W_DOCKER_TYPE', message: `${settings.ecsConfigPath} held credentials of type docker; they are replaced by type dockercfg` })
+  }
+  refuseTakeover(pass, onDisk, registries)
+  refuseIfHeld(pass, version, at)
+  if (settings.probe) await probeChanged(pass, version, registries, onDisk, signal)
+  return { ...plan, authData: new Redacted(authData) }
+}
+
+/**
+ * The version that needs no fetching: its outcome is known. A version that stands in the file counts only while the file holds what was rendered
+ * from it, so that a file changed by hand is put right from the source.
+ */
+function knownVersion({ state, options }: Pass, dataOnDisk: string | undefined, at: Moment): string | undefined {
+  if (options.force) return undefined
+  if (state.setAside !== undefined) return state.setAside.version
+  if (state.refused !== undefined && !mayProbeAgain(state.refused, options.trigger, at)) return state.refused.version
+  const { rendered } = state
+  if (rendered === undefined || dataOnDisk === undefined) return undefined
+  return fingerprint(state.fingerprintKey, dataOnDisk) === rendered.fingerprint ? rendered.version : undefined
+}
+
+function understand({ settings, options, warnings }: Pass, reading: SourceReading): Registries {
+  const parts = (reading.documents ?? []).map((document) => {
+    const parsed = parseCredentialDocument(document.content.reveal(), {
+      source: document.source,
+      registry: settings.registry,
+      username: settings.username,
+      keepNewline: settings.keepNewline,
+      jsonKey: document.jsonKey,
+      allowEmpty: options.allowEmpty ?? false,
+    })
+    warnings.push(...parsed.warnings)
+    return { source: document.source, registries: parsed.registries }
+  })
+  return mergeRegistries(parts)
+}
+
+/** The promise that nothing is written which the ECS agent would read otherwise than meant, kept by asking its ported reader. */
+function assertReadAsMeant(wanted: EngineAuth, dockercfg: Dockercfg, current: Uint8Array | undefined, authData: string): void {
+  const readBack = authOnDisk(renderEcsConfig(current, authData))
+  const asMeant = wanted.entries.size === dockercfg.size && !wanted.dropped && wanted.warnings.length === 0
+    && [...dockercfg].every(([key, credential]) => {
+      const entry = wanted.entries.get(key.replace(/^https?:\/\//, ''))
+      return entry?.username === credential.username && entry.password.reveal() === credential.password.reveal()
+    })
+  if (!asMeant || readBack.data !== authData || readBack.auth.type !== 'dockercfg') {
+    throw new ServiceError('E_BUG', 'the rendered ecs.config would not be read as meant; the file in place stays')
+  }
+}
+
+/** Before the first file of ours: registries that stand there and nowhere else would be lost. */
+function refuseTakeover({ settings, state, warnings }: Pass, onDisk: EngineAuth, registries: Registries): void {
+  if (state.rendered !== undefined) return
+  const lost = [...new Set([...onDisk.entries.values()].map((entry) => registryOfKey(entry.key)))].filter((registry) => !registries.has(registry))
+  if (lost.length === 0) return
+  if (settings.takeover === 'refuse') {
+    throw new ServiceError('E_TAKEOVER', `${settings.ecsConfigPath} holds credentials that the source lacks: ${lost.join(', ')}. They would be lost`, {
+      fix: `add ${lost.length === 1 ? 'it' : 'them'} to the source, or say --takeover replace (REGCRED_TAKEOVER=replace) if no image comes from there`,
+    })
+  }
+  warnings.push({ code: 'W_TAKEOVER', message: `dropped from ${settings.ecsConfigPath}, since the source lacks them: ${lost.join(', ')}` })
+}
+
+function refuseIfHeld({ state, options, source }: Pass, version: string, at: Moment): void {
+  if (options.force) return
+  if (state.setAside?.version === version) {
+    throw new ServiceError('E_SET_ASIDE', `version ${version} of ${source.label} is set aside since ${state.setAside.at}: ${state.setAside.reason}`, {
+      fix: 'put a working credential into the source, or try this one again with: ecs-regcred sync --force',
+    })
+  }
+  if (state.refused?.version === version && !mayProbeAgain(state.refused, options.trigger, at)) {
+    throw new ServiceError('E_REGISTRY_REFUSED', `version ${version} of ${source.label} was refused by ${state.refused.registries.join(', ')}`, {
+      fix: 'put the right password into the source; a signal (systemctl reload ecs-regcred) tries this one again',
+    })
+  }
+}
+
+/** Polls ask a registry that refused less and less often, up to hourly: failed logins of a whole fleet would lock the account. */
+function mayProbeAgain(refused: NonNullable<Pass['state']['refused']>, trigger: Pass['options']['trigger'], at: Moment): boolean {
+  if (trigger !== 'poll' && trigger !== 'retry') return true
+  const waitedMs = elapsedMs(refused.at, at)
+  return waitedMs === undefined || waitedMs >= Math.min(60_000 * 2 ** refused.tries, 3_600_000)
+}
+
+function since(started: number): number {
+  return Math.round(performance.now() - started)
+}

@@ -1,0 +1,65 @@
+/** The loop: wake → reconcile → wait. It ends when its signal is aborted, after the pass in hand has come to a safe point. */
+import { backoffMs } from './core/backoff.js'
+import { pollDelayMs } from './core/decide.js'
+import { Wakeup } from './core/wakeup.js'
+import { ServiceError } from './errors.js'
+import { writeNextPass } from './host/state.js'
+import type { PassResult, Trigger } from './pass/pass.js'
+import { type Machine, reconcile } from './reconcile.js'
+
+const STRONGEST_FIRST = ['signal', 'file', 'start', 'retry', 'poll'] as const satisfies readonly Trigger[]
+
+export type Service = Machine & {
+  /** Called after each pass; what it throws is a warning. */
+  readonly afterPass: (pass: { readonly result: PassResult | undefined; readonly error: ServiceError | undefined; readonly durationMs: number }) => Promise<void>
+  /** Whoever calls the function that this is given asks for a pass: SIGHUP's door. */
+  readonly onSignal: (wake: () => void) => void
+}
+
+/** Resolves when the service has stopped. @throws what is not a ServiceError: a bug */
+export async function runService(service: Service, signal: AbortSignal): Promise<void> {
+  const { settings, source, log } = service
+  const wakeup = new Wakeup<(typeof STRONGEST_FIRST)[number]>(STRONGEST_FIRST)
+  service.onSignal(() => wakeup.wake('signal'))
+  // Watch first, then read: what changes in between is a wake-up, not a loss.
+  await source.watch(() => wakeup.wake('file'), signal)
+  log.info({ event: 'service.ready', source: source.label, pid: process.pid }, `ready: keeping the ECS agent's credentials those of ${source.label}`)
+  wakeup.wake('start')
+
+  let failures = 0
+  let waitMs = 0
+  let otherwise: 'poll' | 'retry' = 'poll'
+  for (;;) {
+    const trigger = await wakeup.next(waitMs, otherwise, signal).catch(() => undefined)
+    if (trigger === undefined) break
+
+    const { error, lookAgainMs } = await onePass(service, trigger, signal)
+    if (signal.aborted) break
+    failures = error?.retryable ? failures + 1 : 0
+    const pollMs = pollDelayMs(settings.intervalMs, Math.random())
+    const soonerMs = Math.min(failures > 0 ? backoffMs(failures, Math.random()) : Infinity, lookAgainMs ?? Infinity)
+    otherwise = soonerMs < pollMs ? 'retry' : 'poll'
+    waitMs = Math.min(soonerMs, pollMs)
+    await writeNextPass(settings.stateDir, new Date(Date.now() + waitMs).toISOString()).catch(() => undefined) // for `status` alone
+  }
+  log.info({ event: 'service.stopped' }, 'stopped')
+}
+
+async function onePass(service: Service, trigger: Trigger, signal: AbortSignal): Promise<{ error: ServiceError | undefined; lookAgainMs: number | undefined }> {
+  const started = performance.now()
+  let result: PassResult | undefined
+  let error: ServiceError | undefined
+  try {
+    result = await reconcile(service, { trigger, splay: true }, signal)
+    error = result.error
+  } catch (thrown) {
+    if (signal.aborted) return { error: undefined, lookAgainMs: undefined }
+    if (!(thrown instanceof ServiceError)) throw thrown
+    error = thrown
+    service.log.error({ event: 'pass.failed', code: error.code, trigger, fix: error.details.fix }, error.message)
+  }
+  await service.afterPass({ result, error, durationMs: Math.round(performance.now() - started) }).catch((problem: unknown) => {
+    service.log.warn({ event: 'report.failed', code: problem instanceof ServiceError ? problem.code : 'E_BUG' }, problem instanceof ServiceError ? problem.message : 'reporting failed')
+  })
+  return { error, lookAgainMs: result?.lookAgainMs }
+}
