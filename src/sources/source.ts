@@ -5,6 +5,8 @@ export type SourceDocument = {
   /** Names the origin in messages, e.g. `secret prod/registry (version 3f2a9c01)` or `/root/.docker/config.json`. */
   readonly source: string
   readonly content: Redacted<Uint8Array>
+  /** Where the operator named a member of the document (`ARN:json-key::`): the credential is that member's value, not the whole. */
+  readonly jsonKey?: string | undefined
 }
 
 /** The answer of a read. `documents` is undefined where the origin still has the version that the caller named as known. */

@@ -1,0 +1,140 @@
+/**
+ * Watches what a path names, whichever way that changes: the file itself, a file renamed over it, a link on the way pointed elsewhere, a directory
+ * on the way replaced or not there yet. Every directory that the path leads through is watched for the one name that the path takes in it. The
+ * file is watched as well: where it is bind-mounted, its directory hears nothing of a write.
+ */
+import { lstat, readlink } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { FSWatcher } from 'chokidar'
+import { ServiceError } from '../errors.js'
+
+/** As Linux: more links than this on one path are a loop. */
+const MAX_LINKS = 40
+const REPAIR_MS = 60_000
+
+/** What befell a name that the path takes. */
+type Touch = 'written' | 'replaced' | 'directory-gone'
+
+type Trail = {
+  /** Real directories on the way, each with the names that the path takes in it. */
+  readonly names: ReadonlyMap<string, ReadonlySet<string>>
+  readonly file: string | undefined
+  /** Differs when a directory or link on the way is another one than before. */
+  readonly identity: string
+}
+
+/**
+ * Calls `wake` whenever `path` may name something else or hold something else, and for nothing else in its directory. Resolves once watching;
+ * ends with `signal`.
+ * @throws {ServiceError} E_SOURCE_FILE where the system refuses the watch
+ */
+export async function watchPath(path: string, wake: () => void, signal: AbortSignal): Promise<void> {
+  let watcher: FSWatcher | undefined
+  let trail: Trail | undefined
+  let queue: Promise<void> = Promise.resolve()
+  let queued = false
+  let stale = false
+  let repair: NodeJS.Timeout | undefined
+
+  async function follow(): Promise<void> {
+    do {
+      // The old one first: chokidar keeps one inotify watch per path, and would share that of a directory that is gone.
+      await watcher?.close()
+      if (signal.aborted) return
+      trail = await readTrail(path)
+      watcher = await openWatcher(trail, hear, signal)
+    } while (!signal.aborted && (await readTrail(path)).identity !== trail.identity)
+  }
+
+  function hear(event: Touch): void {
+    wake()
+    stale ||= event === 'directory-gone'
+    if (event === 'written' || queued) return
+    queued = true
+    queue = queue.then(async () => {
+      queued = false
+      const isSame = !stale && (await readTrail(path)).identity === trail?.identity
+      stale = false
+      if (signal.aborted || isSame) return
+      await follow()
+      // What happened between the two watches was heard by neither.
+      if (!signal.aborted) wake()
+    }).catch(() => {
+      // The poll still looks at the file; the watch comes back when the system gives one.
+      stale = true
+      if (!signal.aborted) repair = setTimeout(() => hear('directory-gone'), REPAIR_MS)
+    })
+  }
+
+  signal.addEventListener('abort', () => {
+    clearTimeout(repair)
+    void watcher?.close()
+  }, { once: true })
+  await follow()
+  if (signal.aborted) await watcher?.close()
+}
+
+async function openWatcher(trail: Trail, hear: (event: Touch) => void, signal: AbortSignal): Promise<FSWatcher> {
+  const { watch } = await import('chokidar')
+  const paths = [...trail.names.keys(), ...(trail.file === undefined ? [] : [trail.file])]
+  const watched = new Set(paths)
+  // `atomic` would hold back an `unlink` for 100 ms and look away from names that end in `~`.
+  const watcher = watch(paths, { depth: 0, ignoreInitial: true, atomic: false, followSymlinks: false, ignorePermissionErrors: true, ignored: (name) => !watched.has(name) })
+  // `raw`, not `change`: chokidar drops a `change` that follows another one within 50 ms, and a second write would wait for the poll.
+  watcher.on('raw', (event: string, name: string | null, details: unknown) => {
+    const { watchedPath } = details as { watchedPath: string }
+    const names = trail.names.get(watchedPath)
+    if (names === undefined) hear('written')
+    // A directory's own end comes with the directory's own name (libuv).
+    else if (event === 'rename' && name === basename(watchedPath)) hear('directory-gone')
+    else if (name === null || names.has(name)) hear(event === 'rename' ? 'replaced' : 'written')
+  })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      watcher.on('ready', resolve)
+      watcher.on('error', reject)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  } catch (error) {
+    await watcher.close()
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException
+    throw new ServiceError('E_SOURCE_FILE', `could not watch ${[...trail.names.keys()].at(-1)}: ${code}`, {
+      fix: code === 'ENOSPC' ? 'raise the limit: sysctl fs.inotify.max_user_watches=65536' : code === 'EMFILE' ? 'raise the limit: sysctl fs.inotify.max_user_instances=512' : undefined,
+    })
+  }
+  watcher.on('error', () => hear('directory-gone'))
+  return watcher
+}
+
+async function readTrail(path: string): Promise<Trail> {
+  const names = new Map<string, Set<string>>()
+  const identity: string[] = []
+  const rest = resolve(path).split('/').filter((part) => part !== '')
+  let directory = '/'
+  for (let links = 0; rest.length > 0; ) {
+    const name = rest.shift() as string
+    if (name === '.') continue
+    if (name === '..') {
+      directory = dirname(directory)
+      continue
+    }
+    const here = join(directory, name)
+    names.set(directory, (names.get(directory) ?? new Set()).add(name))
+    const stats = await lstat(here, { bigint: true }).catch(() => undefined)
+    if (stats?.isSymbolicLink()) {
+      const target = await readlink(here).catch(() => undefined)
+      identity.push(`${here} -> ${target}`)
+      if (target === undefined || ++links > MAX_LINKS) break
+      if (target.startsWith('/')) directory = '/'
+      rest.unshift(...target.split('/').filter((part) => part !== ''))
+    } else if (stats?.isDirectory()) {
+      // An inode's number is used again soon; its birth is not.
+      identity.push(`${here} ${stats.dev}:${stats.ino}:${stats.birthtimeNs}`)
+      directory = here
+    } else {
+      // Whether the file is there, and which one: the directory's watch tells.
+      return { names, file: stats === undefined ? undefined : here, identity: identity.join('\n') }
+    }
+  }
+  return { names, file: undefined, identity: identity.join('\n') }
+}
