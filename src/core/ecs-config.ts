@@ -3,7 +3,7 @@ import { AUTH_DATA, AUTH_TYPE, isAuthLine, parseLines } from './ecs-config-lines
 import type { EcsConfigLine } from './ecs-config-lines.js'
 import { goTrimSpace } from './go-json.js'
 
-export { readEngineAuth, readEnvironment } from './ecs-config-lines.js'
+export { AUTH_DATA, AUTH_TYPE, readEngineAuth, readEnvironment } from './ecs-config-lines.js'
 export { redactedDiff } from './ecs-config-diff.js'
 
 /**
