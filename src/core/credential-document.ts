@@ -1,0 +1,152 @@
+import { ServiceError } from '../errors.js'
+import { decodeBase64 } from './base64.js'
+import type { Credential, Registries, Warning } from './credential.js'
+import { refusal } from './document-context.js'
+import type { DocumentContext } from './document-context.js'
+import { readShape } from './document-shapes.js'
+import type { NamedCredential } from './document-shapes.js'
+import { decodeDocument } from './document-text.js'
+import { readEnvironment } from './ecs-config.js'
+import { parseJson, pathOf } from './json.js'
+import type { JsonNode } from './json.js'
+import { shownName, shownNames, shownRegistry } from './key-name.js'
+import { ACCEPTED_SHAPES, readPlainCredential } from './plain-credential.js'
+
+export type DocumentOptions = {
+  /** Names the origin in messages, e.g. `secret prod/registry (version 3f2a9c01)`. */
+  readonly source: string
+  /** For a document that names no registry. */
+  readonly registry?: string | undefined
+  /** For a document that is a bare token. */
+  readonly username?: string | undefined
+  /** Keeps a final newline of a password, which is otherwise taken for `echo`'s. */
+  readonly keepNewline?: boolean
+  /** The member that holds the document, as ECS users write it behind a secret's ARN. */
+  readonly jsonKey?: string | undefined
+  /** A document without entries is no error. */
+  readonly allowEmpty?: boolean
+  /** Largest document taken, in bytes; 65,536 by default, the limit of a secret. */
+  readonly maxBytes?: number
+}
+
+export type ParsedDocument = { readonly registries: Registries; readonly warnings: readonly Warning[] }
+
+/**
+ * The registries and credentials of a document of any accepted shape.
+ * @throws {ServiceError} saying where and what to do, and never a piece of the document but names that cannot be credentials
+ */
+export function parseCredentialDocument(content: Uint8Array, options: DocumentOptions): ParsedDocument {
+  const { source } = options
+  const maxBytes = options.maxBytes ?? 65_536
+  if (content.length > maxBytes) {
+    throw new ServiceError('E_TOO_BIG', `${source}: is ${content.length} bytes long, the limit is ${maxBytes}`, { source, fix: 'keep the registries\' entries only' })
+  }
+  const context: DocumentContext = {
+    source,
+    text: decodeDocument(content, source),
+    registry: options.registry,
+    username: options.username,
+    keepNewline: options.keepNewline ?? false,
+    allowEmpty: options.allowEmpty ?? false,
+    boundaryKeys: false,
+    warnings: [],
+    wraps: 0,
+  }
+  const entries = options.jsonKey === undefined ? readText(context) : readJsonKey(context, options.jsonKey)
+  if (entries.length === 0 && !context.allowEmpty) throw empty(context)
+  return { registries: collect(context, entries), warnings: context.warnings }
+}
+
+/**
+ * Several documents as one.
+ * @throws {ServiceError} E_CONFLICT naming both sources where they hold different credentials for one registry
+ */
+export function mergeRegistries(parts: readonly { readonly source: string; readonly registries: Registries }[]): Registries {
+  const merged = new Map<string, Credential>()
+  const origin = new Map<string, string>()
+  for (const { source, registries } of parts) {
+    for (const [registry, credential] of registries) {
+      const before = merged.get(registry)
+      if (before && !isSame(before, credential)) {
+        throw new ServiceError('E_CONFLICT', `${registry}: ${origin.get(registry)} and ${source} hold different credentials for it`, {
+          source, fix: 'keep it in one of them',
+        })
+      }
+      if (before) continue
+      merged.set(registry, credential)
+      origin.set(registry, source)
+    }
+  }
+  return merged
+}
+
+/** A document as text: JSON by its first character, or else a plain credential. */
+function readText(context: DocumentContext): readonly NamedCredential[] {
+  const text = context.text.trim()
+  if (text === '') return []
+  if (/^[ \t]*(export +)?ECS_ENGINE_AUTH_(TYPE|DATA)[ \t]*=/m.test(text)) return readEcsConfig(context)
+  if (/^[{["]/.test(text) && !text.startsWith('{{')) return readValue(context, parseJson(context))
+  const [registry, credential] = readPlainCredential(context)
+  return [{ registry, credential, node: context.within ?? { type: 'null', at: 0, parent: undefined, name: undefined } }]
+}
+
+/** An ecs.config of either type: what its author meant, where the ECS agent itself might take nothing from it. */
+function readEcsConfig(context: DocumentContext): readonly NamedCredential[] {
+  const value = readEnvironment(Buffer.from(context.text)).get('ECS_ENGINE_AUTH_DATA')?.trim() ?? ''
+  const text = value.replace(/^'(.*)'$/s, '$1')
+  if (text === '') return []
+  const within = { type: 'null', at: 0, parent: undefined, name: 'ECS_ENGINE_AUTH_DATA' } as const
+  const data = { ...context, text, within, boundaryKeys: true, wraps: context.wraps + 1 }
+  return readValue(data, parseJson(data))
+}
+
+function readValue(context: DocumentContext, root: JsonNode): readonly NamedCredential[] {
+  const shape = readShape(context, root)
+  if ('entries' in shape) return shape.entries
+  if (context.wraps >= MAX_WRAPS) throw refusal(context, 'E_UNKNOWN_SHAPE', 'is a text within a text too many times', ACCEPTED_SHAPES, root)
+  return readText({ ...context, text: unwrap(shape.text), within: shape.within, wraps: context.wraps + 1 })
+}
+
+/** As many as a Kubernetes Secret, its base64 and a quoted copy of both need. */
+const MAX_WRAPS = 4
+
+/** A wrapped text, or what it is the base64 of, if that is JSON. */
+function unwrap(text: string): string {
+  const decoded = decodeBase64(text)
+  const inner = decoded.ok ? Buffer.from(decoded.bytes).toString('utf8') : ''
+  return /^\uFEFF?\s*[{["]/.test(inner) ? inner.replace(/^\uFEFF/, '') : text
+}
+
+function readJsonKey(context: DocumentContext, key: string): readonly NamedCredential[] {
+  const fix = 'correct the json-key behind the secret\'s ARN, or leave it out'
+  if (!/^\s*\{/.test(context.text)) throw refusal(context, 'E_JSON_KEY', `has no member ${shownName(key)}: it is no JSON object`, fix)
+  const root = parseJson(context)
+  const value = root.type === 'object' ? root.members.get(key) : undefined
+  if (value) return readValue(context, value)
+  const names = root.type === 'object' ? [...root.members.keys()] : []
+  throw refusal(context, 'E_JSON_KEY', `has no member ${shownName(key)}${names.length > 0 ? `; it has ${shownNames(names)}` : ''}`, fix, root)
+}
+
+/** By canonical name. One registry may stand under two names (docker.io, index.docker.io) as long as they agree. */
+function collect(context: DocumentContext, entries: readonly NamedCredential[]): Registries {
+  const registries = new Map<string, Credential>()
+  const origin = new Map<string, NamedCredential>()
+  for (const entry of entries) {
+    const before = origin.get(entry.registry)
+    if (before && !isSame(before.credential, entry.credential)) {
+      throw refusal(context, 'E_CONFLICT', `${shownRegistry(entry.registry)}: ${pathOf(before.node)} and ${pathOf(entry.node)} of ${context.source} hold different credentials for it`,
+        'keep the one that is right', entry.node)
+    }
+    registries.set(entry.registry, entry.credential)
+    origin.set(entry.registry, before ?? entry)
+  }
+  return registries
+}
+
+function isSame(a: Credential, b: Credential): boolean {
+  return a.username === b.username && a.password.reveal() === b.password.reveal()
+}
+
+function empty(context: DocumentContext): Error {
+  return refusal(context, 'E_EMPTY', 'holds no registry at all', 'write at least one; to take all credentials off the machine on purpose: --allow-empty')
+}

@@ -1,0 +1,65 @@
+/*
+ * Which names of a document may be shown. A member's name is no secret by rights, but people paste tokens into the wrong box of a console
+ * (`{"ghp_…":""}`) or write `{"user:password": …}`. So a name is shown only when it reads as a word or as a registry; any other by its length.
+ */
+
+/** One step of a key path: a member's name or an index of a list. */
+export type PathPart = string | number
+
+/** A name for a message: in double quotes, or told by its length where it could be a credential. */
+export function shownName(name: string): string {
+  return isTame(name) ? `"${name}"` : `(a name of ${name.length} characters)`
+}
+
+/** A registry's canonical name for a message about what is wrong with it. */
+export function shownRegistry(registry: string): string {
+  return isTame(registry) ? registry : shownName(registry)
+}
+
+/** Names for a message, few enough to read. */
+export function shownNames(names: readonly string[]): string {
+  const rest = names.length - MAX_NAMES
+  return names.slice(0, MAX_NAMES).map(shownName).join(', ') + (rest > 0 ? ` and ${rest} more` : '')
+}
+
+/** `auths["registry.example.com"].auth`, `[0].username`: where in a document, without the names that could be a credential. */
+export function keyPath(parts: readonly PathPart[]): string {
+  return parts.map((part) => {
+    if (typeof part === 'number') return `[${part}]`
+    if (!isTame(part)) return `[${part.length} characters]`
+    return /^\w+$/.test(part) ? `.${part}` : `["${part}"]`
+  }).join('').replace(/^\./, '')
+}
+
+/** Whether a name reads as a word or as a registry, and not as something that logs in. */
+export function isTame(name: string): boolean {
+  return name.length <= MAX_LENGTH && (isWordy(name) || isRegistryLike(name))
+}
+
+const MAX_NAMES = 12
+const MAX_LENGTH = 100
+
+const VOCABULARY = new Set((
+  'access account accessor address admin api app arn artifactory auth auths aws azure basic bearer ci client cluster config credential credentials creds data database db '
+  + 'default description dev docker dockercfg dockerconfigjson ecr ecs email engine expires expiry gcp ghcr git github gitlab harbor headers helpers host hostname http '
+  + 'hub id identifier identity image instance jfrog json key kind label login master metadata name namespace nexus note org pass passwd password pat port private prod '
+  + 'production project public pull push pwd quay refresh region registries registry repo repository robot role secret serveraddress server service stage staging store '
+  + 'string team test token type uri url user username value version dbname accesstoken apikey identitytoken registrytoken credsstore '
+  + 'credhelpers httpheaders'
+).split(' '))
+
+/** Words of a few lower-case letters each, however joined (`user_name`, `dbInstanceIdentifier`); digits only behind a word of the trade (`token2`). */
+function isWordy(name: string): boolean {
+  if (!/^\.?[A-Za-z][A-Za-z0-9]*([ ._-][A-Za-z][A-Za-z0-9]*)*$/.test(name)) return false
+  const words = name.replace(/([a-z])([A-Z])/g, '$1 $2').split(/[ ._-]+/).filter((word) => word !== '')
+  return words.length <= 6 && words.every((word) => {
+    const bare = word.replace(/\d{1,2}$/, '').toLowerCase()
+    return VOCABULARY.has(bare) || /^[A-Z]?[a-z]{1,11}$/.test(word) || /^[A-Z]{1,4}$/.test(word)
+  })
+}
+
+function isRegistryLike(name: string): boolean {
+  const host = /^(?:https?:\/\/)?([A-Za-z0-9.-]+)(?::\d{1,5})?(?:\/[A-Za-z0-9._/-]*)?$/.exec(name)?.[1]
+  if (host === undefined) return false
+  return /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}$/i.test(host) || /^\d{1,3}(\.\d{1,3}){3}$/.test(host) || host === 'localhost' || /^(https?:\/\/)?[a-z][a-z0-9-]{0,30}:\d{2,5}(\/|$)/.test(name)
+}
