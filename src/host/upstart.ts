@@ -5,7 +5,7 @@ import { readStartedAtUs } from './process-identity.js'
 import { runCommand, type CommandResult } from './run-command.js'
 
 // `stop` and `start` answer when the job has got there; stopping the ECS agent's container takes some 10 s, and its job may give it more.
-const TIMEOUT_MS = { status: 15_000, stop: 90_000, start: 90_000 } as const
+const TIMEOUT_MS = { status: 15_000, stop: 60_000, start: 60_000 } as const
 
 export const upstart: InitSystem = {
   name: 'upstart',
@@ -22,14 +22,15 @@ export const upstart: InitSystem = {
   async restart(job, signal) {
     // Never `restart`: a job with a pre-stop comes out of it stopped, with exit status 0 (seen with a real Upstart as PID 1), and 0.6.5 keeps
     // the job file of before.
-    const stop = await runInitctl('stop', job, signal)
+    signal.throwIfAborted()
+    // From here on the job may be down because of us, so a shutdown does not cut in, and it is started whatever `stop` says: one that gave no answer
+    // in time may still get there, and `start` then turns it round.
+    const uncut = new AbortController().signal
+    const stop = await runInitctl('stop', job, uncut)
     if (stop.notFound) throw noJob(job, 'stop and initctl are not on PATH')
     if (isUnknownJob(stop)) throw noJob(job, stop.outcome)
-    // A job that was stopped already answers this.
     const wasStopped = /Unknown instance/.test(stop.stderr)
-    // From here on the job may be down because of us, so it is started whatever else happens: a shutdown does not cut in between. A stop that gave no
-    // answer in time may still get there, and `start` then turns it round.
-    const start = await runInitctl('start', job, new AbortController().signal)
+    const start = await runInitctl('start', job, uncut)
     if (start.exitCode !== 0) throw failed(job, start)
     if (stop.exitCode !== 0 && !wasStopped) throw failed(job, stop)
   },
