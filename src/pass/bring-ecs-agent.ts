@@ -1,11 +1,13 @@
 /** The running ECS agent against the file: restart what is owed, watch it until it is healthy, and go back if it is not. */
 import { decideEcsAgent, restartWaitMs, splayOffsetMs } from '../core/decide.js'
 import { ServiceError } from '../errors.js'
+import { readFileIfAny } from '../host/atomic-file.js'
+import { readEcsAgent } from '../host/ecs-agent.js'
 import { chooseInitSystem } from '../host/index.js'
 import type { InitSystem } from '../host/init-system.js'
 import { readInstanceId } from '../host/instance.js'
 import { elapsedMs, now, writeState } from '../host/state.js'
-import { observe, type Observation, type Remembered } from './observe.js'
+import { containerEvidence, observe, type Observation, remembered } from './observe.js'
 import type { Pass } from './pass.js'
 import { restoreLastGood } from './restore-last-good.js'
 
@@ -25,9 +27,17 @@ export type Outcome = {
 /** @throws {ServiceError} E_RESTART_FAILED (the restart stays owed), E_NOT_VERIFIED (rolled back), E_NO_ECS_SERVICE */
 export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Outcome> {
   const { settings, options, log } = pass
+  if (pass.state.pending === undefined && pass.state.restartBegun === undefined) {
+    // The usual pass: the container's own environment proves it, and no process needs to be started to ask an init system.
+    const ecsAgent = await readEcsAgent(settings, signal)
+    if (containerEvidence(ecsAgent, (await readFileIfAny(settings.ecsConfigPath))?.bytes) === 'same') {
+      delete pass.state.owedSince
+      return { action: 'none', verified: ecsAgent.introspection.up, containerInstanceArn: ecsAgent.introspection.containerInstanceArn }
+    }
+  }
   const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
   if (pass.state.pending?.phase === 'rolling-back') await restoreLastGood(pass)
-  const seen = await observe(settings, init, remembered(pass), signal)
+  const seen = await observe(settings, init, remembered(pass.state), signal)
 
   if (init === undefined) return withoutService(pass, seen)
   const action = decideEcsAgent(seen.facts)
@@ -52,10 +62,6 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
     return { action: 'deferred', verified: false, ...(options.noRestart ? {} : { lookAgainMs: waitMs }) }
   }
   return await restartAndVerify(pass, init, signal)
-}
-
-function remembered({ state }: Pass): Remembered {
-  return { writtenAt: state.writtenAt, changePending: state.pending !== undefined, restartBegun: state.restartBegun !== undefined }
 }
 
 async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSignal): Promise<Outcome> {
@@ -120,7 +126,7 @@ async function watch(pass: Pass, init: InitSystem, timeoutMs: number, signal: Ab
   const bounded = AbortSignal.timeout(Math.max(timeoutMs, 1))
   const never = new AbortController().signal
   for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(waitMs * 1.5, SLOWEST_LOOK_MS)) {
-    const seen = await observe(settings, init, remembered(pass), never)
+    const seen = await observe(settings, init, remembered(pass.state), never)
     // A restart of a failed unit is only queued at first: what it failed of before is not the answer yet.
     const failed = seen.facts.job === 'failed' && performance.now() - started > SETTLED_MS
     if (isVerified(seen) || failed || bounded.aborted || signal.aborted) return seen

@@ -4,7 +4,7 @@ import { type EcsAgentFacts, holdsFile } from '../core/decide.js'
 import { readFileIfAny } from '../host/atomic-file.js'
 import { type EcsAgentReading, listenerStartedAtUs, readEcsAgent } from '../host/ecs-agent.js'
 import type { InitSystem, JobStatus } from '../host/init-system.js'
-import { type Moment, now } from '../host/state.js'
+import { type Moment, now, type State } from '../host/state.js'
 import type { Settings } from '../settings.js'
 import { authOnDisk } from './auth-on-disk.js'
 
@@ -21,17 +21,19 @@ export type Observation = {
 /** What of the state bears on the running ECS agent. */
 export type Remembered = { readonly writtenAt?: Moment | undefined; readonly changePending: boolean; readonly restartBegun: boolean }
 
+export function remembered({ writtenAt, pending, restartBegun }: State): Remembered {
+  return { writtenAt, changePending: pending !== undefined, restartBegun: restartBegun !== undefined }
+}
+
 export async function observe(settings: Settings, init: InitSystem | undefined, remembered: Remembered, signal: AbortSignal): Promise<Observation> {
   const [job, ecsAgent, file] = await Promise.all([
-    init?.readJob(settings.ecsService, signal) ?? { state: 'absent' as const, detail: `no unit or job named ${settings.ecsService}` },
+    init?.readJob(settings.ecsService, signal) ?? absent(settings.ecsService),
     readEcsAgent({ introspectionUrl: settings.introspectionUrl, dockerSocket: settings.dockerSocket }, signal),
     readFileIfAny(settings.ecsConfigPath),
   ])
   const healthy = ecsAgent.introspection.up
   const { container } = ecsAgent
-  const inContainer = container.state === 'running' ? (sameMeaning(container.auth, authOnDisk(file?.bytes).auth) ? 'same' : 'different')
-    : container.state === 'unreachable' || healthy ? undefined
-      : 'none'
+  const inContainer = containerEvidence(ecsAgent, file?.bytes)
   const { writtenAt, changePending, restartBegun } = remembered
   const thisBoot = writtenAt !== undefined && writtenAt.bootId === now().bootId
   const holds = holdsFile({
@@ -42,11 +44,31 @@ export async function observe(settings: Settings, init: InitSystem | undefined, 
     changePending,
   })
   const words = [
-    `${init?.name ?? 'init'}: ${job.detail}`,
-    container.state === 'unreachable' ? 'the Docker socket does not answer' : container.state === 'running' ? `its container holds ${inContainer === 'same' ? 'the file’s' : 'other'} credentials` : 'no ecs-agent container runs',
-    healthy ? 'introspection answers' : `introspection does not answer (${ecsAgent.introspection.reason})`,
+    `${init?.name ?? 'init system'}: ${job.detail}`,
+    container.state === 'running' ? `its container holds ${inContainer === 'same' ? 'the credentials of the file' : 'other credentials than the file'}`
+      : container.state === 'stopped' ? `its container has ended with status ${container.exitCode ?? 'unknown'}`
+        : `no container of it seen (${container.reason})`,
+    ecsAgent.introspection.up ? 'introspection answers' : `introspection: ${ecsAgent.introspection.reason}`,
   ]
   return { facts: { job: job.state, exitStatus: job.exitStatus, holdsFile: holds, changePending, restartBegun }, healthy, detail: words.join('; '), job, ecsAgent }
+}
+
+/** What the ECS agent's container says of the file; see HoldsEvidence. */
+export function containerEvidence({ container, introspection }: EcsAgentReading, file: Uint8Array | undefined): 'same' | 'different' | 'none' | undefined {
+  switch (container.state) {
+    case 'running':
+      return sameMeaning(container.auth, authOnDisk(file).auth) ? 'same' : 'different'
+    case 'absent':
+    case 'stopped':
+      return introspection.up ? undefined : 'none'
+    case 'no-socket':
+    case 'unreachable':
+      return undefined
+  }
+}
+
+function absent(service: string): JobStatus {
+  return { state: 'absent', detail: `no unit or job named ${service}` }
 }
 
 function portOf(introspectionUrl: string): number {

@@ -5,6 +5,7 @@ import { renderAuthData, toDockercfg } from '../core/dockercfg.js'
 import { renderEcsConfig } from '../core/ecs-config.js'
 import { type EngineAuth, parseEngineAuth, sameMeaning } from '../core/ecs-matching.js'
 import { Redacted } from '../core/redacted.js'
+import { leftOut } from '../core/registry-name.js'
 import { registryOfKey } from '../core/registry-of-key.js'
 import { ServiceError } from '../errors.js'
 import { readFileIfAny } from '../host/atomic-file.js'
@@ -48,7 +49,7 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   assertReadAsMeant(wanted, dockercfg, current, authData)
 
   const version = reading.version ?? fingerprint(state.fingerprintKey, authData)
-  const names = [...registries.keys()]
+  const names = [...registries.keys()].filter((registry) => leftOut(registry) === undefined)
   const plan = { version, registries: names, current }
   log.debug({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
   if (onDisk.type === 'dockercfg' && sameMeaning(onDisk, wanted)) return { ...plan, authData: undefined }

@@ -1,0 +1,42 @@
+import { buffer } from 'node:stream/consumers'
+import { readFile } from 'node:fs/promises'
+import { chooseEntry } from '../core/ecs-matching.js'
+import { imageRegistry } from '../core/ecs-matching.js'
+import { shownKey } from '../core/shown-key.js'
+import { ServiceError } from '../errors.js'
+import { authOnDisk } from '../pass/auth-on-disk.js'
+import type { Command } from './command.js'
+
+export const explain: Command = {
+  summary: 'which entry the ECS agent would pick for an image, and why',
+  arguments: 'IMAGE',
+  options: { from: { type: 'string', value: 'FILE', help: 'an ecs.config of either type, read as the ECS agent would (- for standard input)' } },
+  example: 'ecs-regcred explain registry.example.com:5000/team/app:1.2',
+  run: async ({ settings, positionals, options, json, stdin, stdout }) => {
+    const [image, more] = positionals
+    if (image === undefined || more !== undefined) throw new ServiceError('E_USAGE', 'explain takes one image, as a task definition writes it', { fix: explain.example })
+    const path = typeof options['from'] === 'string' ? options['from'] : settings().ecsConfigPath
+    const file = path === '-' ? await buffer(stdin) : await readFile(path).catch((error: NodeJS.ErrnoException) => {
+      throw new ServiceError('E_ECS_CONFIG', `cannot read ${path}: ${error.code ?? 'unknown error'}`, {
+        fix: error.code === 'ENOENT' ? 'name another file with --from, or write this one: ecs-regcred sync' : 'run as root', cause: error,
+      })
+    })
+
+    const { auth } = authOnDisk(file)
+    const choice = chooseEntry(auth, image)
+    const registry = imageRegistry(image) ?? 'docker.io'
+    const key = choice.key === undefined ? null : shownKey(choice.key)
+    const username = choice.entry === undefined ? null : choice.entry.username
+    const reason = [choice.reason, ...auth.warnings].join('; ')
+    const document = { image, registry, key, username, reason, deterministic: choice.deterministic, possible: choice.possible.map(shownKey), anonymous: choice.entry?.anonymous ?? true }
+    if (json) {
+      stdout.write(`${JSON.stringify(document)}\n`)
+      return 0
+    }
+    stdout.write(`image     ${image}\nregistry  ${registry}\n`)
+    stdout.write(key === null ? 'key       none: the pull is anonymous\n' : `key       ${key}\nusername  ${username ?? ''}\n`)
+    if (!choice.deterministic) stdout.write(`random    one of ${document.possible.join(', ')}\n`)
+    stdout.write(`because   ${reason}\n`)
+    return 0
+  },
+}

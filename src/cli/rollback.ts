@@ -1,0 +1,23 @@
+import { ServiceError } from '../errors.js'
+import { rollBackByHand } from '../pass/roll-back-by-hand.js'
+import { chooseSource } from '../sources/index.js'
+import type { Command } from './command.js'
+
+export const rollback: Command = {
+  summary: 'the last good credentials back, one restart',
+  options: {},
+  example: 'ecs-regcred rollback',
+  run: async ({ settings: readSettings, log, json, stdout, signal }) => {
+    const settings = readSettings()
+    const { outcome, setAside } = await rollBackByHand({ settings, source: chooseSource(settings), log: await log() }, signal)
+    if (json) {
+      stdout.write(`${JSON.stringify({ ok: true, action: 'rolled-back', setAside, verified: outcome.verified })}\n`)
+    } else {
+      stdout.write(`the last good credentials are back in ${settings.ecsConfigPath}\n`)
+      stdout.write(`${setAside === undefined ? '' : `version ${setAside} is set aside until the source changes, or: ecs-regcred sync --force\n`}`)
+      stdout.write(outcome.verified ? 'the ECS agent is healthy and holds them\n' : 'the ECS agent reads them at its next start\n')
+    }
+    if (outcome.action === 'deferred') throw new ServiceError('E_RESTART_OWED', 'the restart is owed')
+    return 0
+  },
+}

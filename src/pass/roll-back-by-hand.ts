@@ -1,0 +1,42 @@
+import { ServiceError } from '../errors.js'
+import { withLock } from '../host/lock.js'
+import { fingerprint, readLastGood, readState, writeState } from '../host/state.js'
+import { readFileIfAny } from '../host/atomic-file.js'
+import type { Machine } from '../reconcile.js'
+import { authOnDisk } from './auth-on-disk.js'
+import { bringEcsAgent, type Outcome } from './bring-ecs-agent.js'
+import type { Pass } from './pass.js'
+
+/**
+ * The last good credentials back by a person's order, and one restart. The version that stood there is set aside, or the next pass would undo this.
+ * @throws {ServiceError} E_STATE where there is no last good copy, and what a restart throws
+ */
+export async function rollBackByHand(machine: Machine, signal: AbortSignal): Promise<{ outcome: Outcome; setAside: string | undefined }> {
+  const { settings, log } = machine
+  return withLock(settings.stateDir, 2 * settings.verifyTimeoutMs + 30_000, async () => {
+    const { state } = await readState(settings.stateDir)
+    const file = (await readFileIfAny(settings.ecsConfigPath))?.bytes
+    const { data } = authOnDisk(file)
+    const lastGood = await readLastGood(settings.stateDir)
+    if (lastGood === undefined || data === authOnDisk(lastGood.bytes).data) {
+      throw new ServiceError('E_STATE', lastGood === undefined ? 'there is no last good copy: this service has not changed ecs.config yet' : 'ecs.config holds the last good credentials already', {
+        fix: 'ecs-regcred status tells what stands where',
+      })
+    }
+    const pass: Pass = { ...machine, options: { trigger: 'command', force: true }, warnings: [], state }
+    const version = state.rendered?.version
+    const auth = fingerprint(state.fingerprintKey, data ?? '')
+    if (version !== undefined) state.setAside = { version, reason: 'rolled back by hand', at: new Date().toISOString() }
+    state.pending = {
+      version: version ?? 'unknown',
+      fingerprint: auth,
+      fileFingerprint: file === undefined ? '' : fingerprint(state.fingerprintKey, file),
+      phase: 'rolling-back',
+    }
+    await writeState(settings.stateDir, state)
+    const outcome = await bringEcsAgent(pass, signal)
+    await writeState(settings.stateDir, state)
+    log.warn({ event: 'ecs-agent.rolled-back', version }, 'rolled back by hand')
+    return { outcome, setAside: version }
+  }, signal)
+}
