@@ -12,8 +12,8 @@ export function apiHost(registry: string): string {
 
 /** @throws {ProbeEnd} where `host` is not one */
 export function apiUrl(protocol: 'https:' | 'http:', host: string): URL {
-  const url = URL.canParse(`${protocol}//${host}/v2/`) ? new URL(`${protocol}//${host}/v2/`) : undefined
-  if (url === undefined || url.pathname !== '/v2/' || url.username !== '' || url.password !== '') {
+  const url = /^[\w.:[\]-]+$/.test(host) && URL.canParse(`${protocol}//${host}/v2/`) ? new URL(`${protocol}//${host}/v2/`) : undefined
+  if (url === undefined) {
     // Not shown: in a broken ecs.config this may be `user:password@host`.
     throw new ProbeEnd('not-a-registry', "the registry's name is not the name of a host: write HOST or HOST:PORT")
   }

@@ -8,17 +8,17 @@ import { judge, readFields } from './answer.js'
 import { parseChallenges, type Challenge } from './challenge.js'
 import type { Conversation } from './conversation.js'
 import { mayCarryCredential } from './endpoint.js'
-import { ProbeEnd } from './finding.js'
+import { ProbeEnd, verdictOf } from './finding.js'
 
 /**
- * @param refusal the 401 to a request without credentials
+ * @param greeting what /v2/ answered to a request without credentials
  * @param credential undefined: a token for anonymous use, where the registry gives one
  * @param scope what the token is for, e.g. `repository:library/nginx:pull`; a login asks for none
  * @returns the Authorization header to go on with
  * @throws {ProbeEnd}
  */
-export async function login(conversation: Conversation, base: URL, refusal: HttpAnswer, credential: Credential | undefined, scope?: string): Promise<string | undefined> {
-  const challenges = parseChallenges(refusal.headers['www-authenticate'])
+export async function login(conversation: Conversation, base: URL, greeting: HttpAnswer, credential: Credential | undefined, scope?: string): Promise<string | undefined> {
+  const challenges = demandedLogin(conversation, base, greeting)
   const basic = challenges.some(({ scheme }) => scheme === 'basic')
   const bearer = challenges.find(({ scheme }) => scheme === 'bearer')
   if (bearer !== undefined) {
@@ -32,6 +32,17 @@ export async function login(conversation: Conversation, base: URL, refusal: Http
 
 export function basicAuthorization({ username, password }: Credential): string {
   return `Basic ${Buffer.from(`${username}:${password.reveal()}`).toString('base64')}`
+}
+
+/** @throws {ProbeEnd} where a request without credentials was answered by anything but a demand for them */
+function demandedLogin({ secrets }: Conversation, base: URL, greeting: HttpAnswer): Challenge[] {
+  if (greeting.status === 401) return parseChallenges(greeting.headers['www-authenticate'])
+  const end = judge(greeting, base, secrets)
+  // No credential was shown yet, so none was refused.
+  if (end === undefined || verdictOf(end.finding) === 'refused') {
+    throw new ProbeEnd('blocked', `${base.host} answers ${greeting.status} before it is shown any credential: a firewall or an allow-list does not know this machine's address`)
+  }
+  throw end
 }
 
 /** @returns undefined where there is no token server at the place named, and Basic is on offer too (Artifactory behind a proxy that knows half of its paths) */

@@ -6,7 +6,6 @@ import { converse, greet, type ProbeOptions } from './conversation.js'
 import { apiHost } from './endpoint.js'
 import { ProbeEnd, verdictOf, type Finding, type Verdict } from './finding.js'
 import { login } from './login.js'
-import { asksForLogin } from './probe.js'
 import { parseImage } from './reference.js'
 
 /** Docker Hub's count of pulls: `remaining` of `limit` in any `windowSeconds`. */
@@ -35,9 +34,13 @@ export async function probeImage(image: string, credential: Credential | undefin
     if (parsed === undefined) throw new ProbeEnd('not-found', 'this is not the name of an image: write HOST/REPOSITORY:TAG')
     const { base, greeting } = await greet(conversation, apiHost(parsed.host === 'docker.io' ? HUB_KEY : parsed.host))
     const authorization = greeting.status === 200 ? undefined
-      : await login(conversation, base, asksForLogin(conversation, base, greeting), credential, `repository:${parsed.repository}:pull`)
+      : await login(conversation, base, greeting, credential, `repository:${parsed.repository}:pull`)
     const url = new URL(`${parsed.repository}/manifests/${parsed.reference}`, base)
-    return judgeManifest(await conversation.ask(url, { method: 'HEAD', authorization, accept: MANIFESTS }), url, conversation.secrets, authorization)
+    const answer = await conversation.ask(url, { method: 'HEAD', authorization, accept: MANIFESTS })
+    if (answer.status === 401 && authorization === undefined && credential !== undefined && greeting.status === 200) {
+      throw new ProbeEnd('unauthorized', `${url.host} wants a login for this image (401), but its /v2/ asks for none, and so Docker never sends the credential: make /v2/ answer 401`)
+    }
+    return judgeManifest(answer, url, conversation.secrets, authorization)
   })
   return { image, verdict: verdictOf(finding), ...finding }
 }

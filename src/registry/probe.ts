@@ -4,7 +4,6 @@ import { converse, greet, type Conversation, type ProbeOptions } from './convers
 import { apiHost } from './endpoint.js'
 import { ProbeEnd, verdictOf, type Finding, type Verdict } from './finding.js'
 import { basicAuthorization, login } from './login.js'
-import type { HttpAnswer } from '../http-request.js'
 
 export type { ProbeOptions } from './conversation.js'
 export type ProbeResult = Finding & { readonly registry: string; readonly verdict: Verdict }
@@ -19,22 +18,11 @@ export async function probeRegistry(registry: string, credential: Credential, op
     const { base, greeting } = await greet(conversation, apiHost(registry))
     const authorization = greeting.status === 200
       ? await loginWhereNobodyAsked(conversation, base, credential)
-      : await login(conversation, base, asksForLogin(conversation, base, greeting), credential)
+      : await login(conversation, base, greeting, credential)
     const refusal = judge(await conversation.ask(base, { authorization }), base, conversation.secrets)
     return refusal?.finding ?? { class: 'ok', reason: 'the registry accepts the login' }
   })
   return { registry, verdict: verdictOf(finding), ...finding }
-}
-
-/** @throws {ProbeEnd} where a request without credentials is answered by anything but a demand for them */
-export function asksForLogin({ secrets }: Conversation, base: URL, greeting: HttpAnswer): HttpAnswer {
-  if (greeting.status === 401) return greeting
-  const end = judge(greeting, base, secrets)
-  // No credential was shown yet, so none was refused.
-  if (end === undefined || verdictOf(end.finding) === 'refused') {
-    throw new ProbeEnd('blocked', `${base.host} answers ${greeting.status} before it is shown any credential: a firewall or an allow-list does not know this machine's address`)
-  }
-  throw end
 }
 
 /**
