@@ -66,7 +66,8 @@ const CODES = {
   E_INTERRUPTED: { exit: 75, retry: false },
 
   // The cluster.
-  E_ROLLOUT: { exit: 75, retry: false },
+  E_ROLLOUT: { exit: 75, retry: false }, // not verified: timed out, or nothing was pulled
+  E_ROLLOUT_FAILED: { exit: 69, retry: false },
   E_UNSUPPORTED: { exit: 69, retry: false },
 
   E_BUG: { exit: 70, retry: false },
