@@ -1,0 +1,112 @@
+/** What others get to see of a pass: the metrics file, the version in the cluster, a sign of life for systemd. Loads nothing where none is wanted. */
+import type { Logger } from 'pino'
+import { decideEcsAgent } from '../core/decide.js'
+import { ServiceError } from '../errors.js'
+import { readFileIfAny, updateFile } from '../host/atomic-file.js'
+import { chooseInitSystem } from '../host/index.js'
+import { fingerprint, readState, type State } from '../host/state.js'
+import { authOnDisk } from '../pass/auth-on-disk.js'
+import { observe, remembered } from '../pass/observe.js'
+import type { PassResult } from '../pass/pass.js'
+import type { Settings } from '../settings.js'
+
+type Machine = { readonly settings: Settings; readonly log: Logger; readonly environment: NodeJS.ProcessEnv }
+type EndedPass = { readonly result: PassResult | undefined; readonly error: ServiceError | undefined; readonly durationMs: number }
+
+/** Each part fails alone, and as a warning: no promise of the service hangs on it. */
+export async function reportPass(machine: Machine, pass: EndedPass, signal: AbortSignal): Promise<void> {
+  const { settings, environment } = machine
+  const parts: [boolean, string, () => Promise<void>][] = [
+    [isWatched(environment), 'tell systemd that the service is alive', () => feedWatchdog(signal)],
+    [settings.metricsFile !== undefined, 'write the metrics file', () => writeMetrics(settings, pass, signal)],
+    [settings.publishVersion, "publish the version as the container instance's attribute", () => publish(machine, pass, signal)],
+  ]
+  for (const [wanted, what, part] of parts) {
+    if (wanted && !signal.aborted) await part().catch((error: unknown) => warn(machine.log, what, error, signal))
+  }
+}
+
+function warn(log: Logger, what: string, error: unknown, signal: AbortSignal): void {
+  if (signal.aborted) return
+  const known = error instanceof ServiceError ? error : undefined
+  log.warn({ event: 'report.failed', code: known?.code ?? 'E_BUG', fix: known?.details.fix }, `could not ${what}: ${known?.message ?? (error instanceof Error ? error.name : 'unknown error')}`)
+}
+
+function isWatched(environment: NodeJS.ProcessEnv): boolean {
+  return Boolean(environment['NOTIFY_SOCKET']) && Number(environment['WATCHDOG_USEC']) > 0
+}
+
+/** WatchdogSec= of the unit must be longer than an interval and the longest pass. Node has no datagram sockets for AF_UNIX, hence the program. */
+async function feedWatchdog(signal: AbortSignal): Promise<void> {
+  const { runCommand } = await import('../host/run-command.js')
+  await runCommand('systemd-notify', ['WATCHDOG=1'], { timeoutMs: 5_000 }, signal)
+}
+
+async function writeMetrics(settings: Settings, { result, error, durationMs }: EndedPass, signal: AbortSignal): Promise<void> {
+  const path = settings.metricsFile ?? ''
+  const { readCounters, renderMetrics } = await import('../metrics.js')
+  const { state } = await readState(settings.stateDir)
+  const restarts = { restarted: 1, 'rolled-back': 2 }[result?.action as string] ?? 0
+  const registries = new Set(result?.registries ?? state.rendered?.registries)
+  const text = await renderMetrics({
+    lastSuccess: state.lastSuccess === undefined ? undefined : new Date(state.lastSuccess),
+    lastPass: new Date(),
+    failed: error !== undefined,
+    code: error?.code,
+    appliedVersion: (error === undefined ? result?.version : undefined) ?? state.rendered?.version,
+    fileDrift: await readFileDrift(settings, state, result, error),
+    ...await readEcsAgentDrift(settings, state, result, signal),
+    setAside: state.setAside?.version,
+    restarts,
+    restartSeconds: durationMs / 1000,
+    probes: Object.entries(state.probes ?? {}).filter(([registry]) => registries.has(registry)).map(([registry, { verdict }]) => ({ registry, verdict })),
+  }, readCounters((await readFileIfAny(path, 'E_STATE'))?.bytes.toString() ?? ''))
+  // Its reader is another program's user, node_exporter's textfile collector or the CloudWatch agent.
+  await updateFile(path, () => Buffer.from(text), { newMode: 0o644, maxMode: 0o644, code: 'E_STATE', root: settings.root })
+}
+
+/** Held back, or changed by somebody else since. A source that cannot be read leaves the last version that was. */
+async function readFileDrift(settings: Settings, state: State, result: PassResult | undefined, error: ServiceError | undefined): Promise<boolean | undefined> {
+  const heldBack = error !== undefined && (error.exitCode === 65 || error.code === 'E_REGISTRY_REFUSED' || error.code === 'E_SET_ASIDE' || result?.action === 'rolled-back')
+  if (heldBack) return true
+  if (state.rendered === undefined) return undefined
+  const { data } = authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes)
+  if (data === undefined || fingerprint(state.fingerprintKey, data) !== state.rendered.fingerprint) return true
+  // Without an error the pass itself has seen that they mean the same, whatever the version is called.
+  return error !== undefined && result?.version !== undefined && result.version !== state.rendered.version
+}
+
+/** A verified pass has just looked. After any other the machine is asked once more, as `status` does. */
+async function readEcsAgentDrift(
+  settings: Settings, state: State, result: PassResult | undefined, signal: AbortSignal,
+): Promise<{ ecsAgentDrift: boolean | undefined; restartOwed: boolean | undefined }> {
+  if (result?.verified === true) return { ecsAgentDrift: false, restartOwed: false }
+  const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
+  const { facts } = await observe(settings, init, remembered(state), signal)
+  return { ecsAgentDrift: facts.holdsFile === null ? undefined : !facts.holdsFile, restartOwed: decideEcsAgent(facts) === 'restart' }
+}
+
+/** What the cluster was told last by this process: a restart of the service tells it once more, which costs a call. */
+let published: string | undefined
+
+async function publish({ settings, log }: Machine, { result, error }: EndedPass, signal: AbortSignal): Promise<void> {
+  const { verified, version, containerInstanceArn } = result ?? {}
+  if (verified !== true || error !== undefined || version === undefined || containerInstanceArn === undefined) return
+  const fact = `${containerInstanceArn} ${version}`
+  if (published === fact) return
+  const cluster = await readCluster(settings, containerInstanceArn, signal)
+  if (cluster === undefined) return
+  const { publishVersion } = await import('../fleet/publish-version.js')
+  await publishVersion(cluster, containerInstanceArn, version, new Date(), signal)
+  published = fact
+  log.debug({ event: 'version.published', version, containerInstanceArn }, 'version published')
+}
+
+/** `arn:…:container-instance/CLUSTER/ID`; ARNs of the old form leave the cluster out, and then introspection tells. */
+async function readCluster(settings: Settings, containerInstanceArn: string, signal: AbortSignal): Promise<string | undefined> {
+  const [, cluster, id] = containerInstanceArn.split('/')
+  if (id !== undefined) return cluster
+  const { readEcsAgent } = await import('../host/ecs-agent.js')
+  const { introspection } = await readEcsAgent({ introspectionUrl: settings.introspectionUrl, dockerSocket: settings.dockerSocket }, signal)
+  return introspection.up ? introspection.cluster : undefined
+}
