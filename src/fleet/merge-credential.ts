@@ -1,0 +1,178 @@
+/** One registry's new login in a secret's document, in the document's own shape; everything else of it stays as it was. */
+import { parseJson, type JsonNode, type JsonObject } from '../core/json.js'
+import type { Credential, Registries } from '../core/credential.js'
+import { canonicalRegistry } from '../core/registry-name.js'
+import { ServiceError } from '../errors.js'
+import { addMember, readValue, replaceValue } from './splice-json.js'
+
+/** `registries`: `{"HOST":{"username","password"}}`. `docker`: `{"auths":{"HOST":{"auth"}}}`. `plain`: `{"username","password"}`, as repositoryCredentials reads it. */
+export type Shape = 'registries' | 'docker' | 'plain'
+
+export type Merged = {
+  readonly text: string
+  /** What the document is, for a person: `a docker config.json`. */
+  readonly shape: string
+  readonly change: 'created' | 'replaced' | 'added' | 'converted'
+  /** The document itself does not say which registry it is for. */
+  readonly namesNoRegistry: boolean
+}
+
+/** A document as it stands. `registries` understands it, and throws what is wrong with it: only a change of shape needs that. */
+export type CurrentDocument = { readonly text: string; readonly source: string; readonly registries: () => Registries }
+
+/**
+ * @param current undefined for a secret without a value
+ * @param registry canonical name
+ * @param shape the shape that the document is to have; its own where undefined
+ * @throws {ServiceError} what is wrong with the document; E_CONFLICT where it has no place for this registry
+ */
+export function mergeCredential(current: CurrentDocument | undefined, registry: string, credential: Credential, shape: Shape | undefined): Merged {
+  if (current === undefined || /^\s*(\{\s*\})?\s*$/.test(current.text)) {
+    return { ...render(new Map([[registry, credential]]), shape ?? 'registries', ''), change: 'created' }
+  }
+  const found = recognise(current)
+  const inPlace = shape === undefined || found.kind === shape
+  if (!inPlace || found.kind === 'wrapped') {
+    if (shape === undefined) throw wrappedError(current.source)
+    return { ...render(new Map([...current.registries(), [registry, credential]]), shape, current.source), change: 'converted' }
+  }
+  switch (found.kind) {
+    case 'docker': return mergeMap(current, found.map, registry, credential, 'auth', 'a docker config.json')
+    case 'registries': return mergeMap(current, found.map, registry, credential, 'pair', 'a map of registries')
+    case 'list': return mergeList(current, found.list, registry, credential)
+    case 'plain': return mergePlain(current, found.object, registry, credential)
+    case 'text': return mergeText(current, credential)
+  }
+}
+
+type Recognised =
+  | { readonly kind: 'docker' | 'registries'; readonly map: JsonObject }
+  | { readonly kind: 'list'; readonly list: JsonNode & { readonly type: 'array' } }
+  | { readonly kind: 'plain'; readonly object: JsonObject }
+  | { readonly kind: 'text' | 'wrapped' }
+
+// The names that credential-document takes, most usual first.
+const REGISTRY = ['registry', 'server', 'host', 'hostname', 'url', 'serveraddress']
+const USER = ['username', 'user', 'login']
+const PASSWORD = ['password', 'token', 'accessToken', 'access_token', 'pat', 'apiKey']
+
+function recognise({ text, source }: CurrentDocument): Recognised {
+  if (!/^\s*[[{"]/.test(text)) return { kind: 'text' }
+  const root = parseJson({ source, text })
+  if (root.type === 'array') return { kind: 'list', list: root }
+  if (root.type !== 'object') return { kind: 'wrapped' }
+  const auths = root.members.get('auths')
+  if (auths?.type === 'object') return { kind: 'docker', map: auths }
+  const credentials = root.members.get('credentials')
+  if (credentials?.type === 'array') return { kind: 'list', list: credentials }
+  if (root.members.has('.dockerconfigjson') || root.members.has('.dockercfg') || root.members.has('kind')) return { kind: 'wrapped' }
+  const hasString = (names: readonly string[]): boolean => names.some((name) => root.members.get(name)?.type === 'string')
+  if (hasString([...USER, ...PASSWORD, 'auth'])) return { kind: 'plain', object: root }
+  return { kind: 'registries', map: root }
+}
+
+function mergeMap(current: CurrentDocument, map: JsonObject, registry: string, credential: Credential, fallback: Style, shape: string): Merged {
+  const entries = [...map.members].filter((entry): entry is [string, JsonObject] => entry[1].type === 'object')
+  // Two names of one registry (docker.io and index.docker.io) hold one login, or the document is in conflict with itself.
+  const own = entries.filter(([key]) => isNameOf(key, registry))
+  const model = entries.find(([, entry]) => loginNames(entry).length > 0)?.[1]
+  let { text } = current
+  // From the end, so that the offsets before stay right.
+  for (const [, entry] of own.toReversed()) text = replaceValue(text, entry, entryLike(current.text, entry, model, credential, fallback))
+  if (own.length === 0) text = addMember(text, map, registry, entryLike(current.text, undefined, model, credential, fallback))
+  return { text, shape, change: own.length > 0 ? 'replaced' : 'added', namesNoRegistry: false }
+}
+
+function mergeList(current: CurrentDocument, list: JsonNode & { readonly type: 'array' }, registry: string, credential: Credential): Merged {
+  const items = list.items.filter((item) => item.type === 'object')
+  const registryName = (item: JsonObject): string | undefined => REGISTRY.find((name) => item.members.has(name))
+  const own = items.filter((item) => {
+    const name = item.members.get(registryName(item) ?? '')
+    return name?.type === 'string' && isNameOf(name.value, registry)
+  })
+  let { text } = current
+  for (const item of own.toReversed()) text = replaceValue(text, item, entryLike(current.text, item, items[0], credential, 'pair'))
+  const member = (items[0] && registryName(items[0])) ?? 'registry'
+  if (own.length === 0) text = addMember(text, list, undefined, { [member]: registry, ...entryLike(current.text, undefined, items[0], credential, 'pair') })
+  return { text, shape: 'a list of registries', change: own.length > 0 ? 'replaced' : 'added', namesNoRegistry: false }
+}
+
+function mergePlain(current: CurrentDocument, object: JsonObject, registry: string, credential: Credential): Merged {
+  const named = REGISTRY.map((name) => object.members.get(name)).find((node) => node !== undefined)
+  if (named?.type === 'string' && !isNameOf(named.value, registry)) {
+    throw new ServiceError('E_CONFLICT', `${current.source}: holds one login, for another registry, and has no place for ${registry}`, {
+      source: current.source, fix: 'say --shape registries to make a map of registries of it, or put this one into a secret of its own (REGCRED_SECRET_ID takes several)',
+    })
+  }
+  return {
+    text: replaceValue(current.text, object, entryLike(current.text, object, undefined, credential, 'pair')),
+    shape: named === undefined ? 'one login that names no registry' : 'one login', change: 'replaced', namesNoRegistry: named === undefined,
+  }
+}
+
+function mergeText(current: CurrentDocument, credential: Credential): Merged {
+  current.registries() // text that is no credential is not ours to replace
+  const login = `${credential.username}:${credential.password.reveal()}`
+  const text = current.text.includes(':') ? login : Buffer.from(login).toString('base64')
+  return { text, shape: 'plain text', change: 'replaced', namesNoRegistry: true }
+}
+
+type Style = 'auth' | 'pair'
+
+function loginNames(entry: JsonObject): string[] {
+  return ['auth', ...USER, ...PASSWORD].filter((name) => entry.members.has(name))
+}
+
+/** The entry with the new login under the names it has, or those of its neighbour; what is not a login stays. Identity tokens go: they would be the old login. */
+function entryLike(text: string, entry: JsonObject | undefined, neighbour: JsonObject | undefined, credential: Credential, fallback: Style): Record<string, unknown> {
+  const kept: Record<string, unknown> = {}
+  for (const [name, node] of entry?.members ?? []) {
+    if (!['identitytoken', 'registrytoken', 'auth', ...USER, ...PASSWORD].includes(name)) kept[name] = readValue(text, node)
+  }
+  const names = (entry && loginNames(entry).length > 0 ? loginNames(entry) : neighbour && loginNames(neighbour)) ?? []
+  const user = USER.find((name) => names.includes(name))
+  const password = PASSWORD.find((name) => names.includes(name))
+  const withAuth = names.includes('auth') || (user === undefined && password === undefined && fallback === 'auth')
+  if (withAuth) kept['auth'] = authOf(credential)
+  if (!withAuth || user !== undefined || password !== undefined) {
+    kept[user ?? 'username'] = credential.username
+    kept[password ?? 'password'] = credential.password.reveal()
+  }
+  return kept
+}
+
+function authOf({ username, password }: Credential): string {
+  return Buffer.from(`${username}:${password.reveal()}`).toString('base64')
+}
+
+function isNameOf(name: string, registry: string): boolean {
+  try {
+    return canonicalRegistry(name) === registry
+  } catch {
+    return false
+  }
+}
+
+function render(registries: Registries, shape: Shape, source: string): Omit<Merged, 'change'> {
+  const entries = [...registries]
+  const pair = ({ username, password }: Credential): Record<string, string> => ({ username, password: password.reveal() })
+  switch (shape) {
+    case 'registries':
+      return { text: JSON.stringify(Object.fromEntries(entries.map(([name, credential]) => [name, pair(credential)]))), shape: 'a map of registries', namesNoRegistry: false }
+    case 'docker':
+      return { text: JSON.stringify({ auths: Object.fromEntries(entries.map(([name, credential]) => [name, { auth: authOf(credential) }])) }), shape: 'a docker config.json', namesNoRegistry: false }
+    case 'plain': {
+      const [first, ...others] = entries
+      if (first === undefined || others.length > 0) {
+        throw new ServiceError('E_CONFLICT', `${source}: holds ${entries.map(([name]) => name).join(', ')}: the plain shape has room for one login`, { fix: '--shape registries' })
+      }
+      return { text: JSON.stringify(pair(first[1])), shape: 'one login that names no registry', namesNoRegistry: true }
+    }
+  }
+}
+
+function wrappedError(source: string): ServiceError {
+  return new ServiceError('E_UNKNOWN_SHAPE', `${source}: is a document inside of another (a Kubernetes secret, quoted text), which is not edited in place`, {
+    source, fix: 'say --shape docker or --shape registries to write it anew in that shape, with every registry it holds',
+  })
+}
