@@ -3,9 +3,9 @@
  * on the way replaced or not there yet. Every directory that the path leads through is watched for the one name that the path takes in it. The
  * file is watched as well: where it is bind-mounted, its directory hears nothing of a write.
  */
+import { watch as watchDirectory } from 'node:fs'
 import { lstat, readlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { FSWatcher } from 'chokidar'
 import { ServiceError } from '../errors.js'
 
 /** As Linux: more links than this on one path are a loop. */
@@ -14,6 +14,8 @@ const REPAIR_MS = 60_000
 
 /** What befell a name that the path takes. */
 type Touch = 'written' | 'replaced' | 'directory-gone'
+
+type Watcher = { readonly close: () => Promise<void> }
 
 type Trail = {
   /** Real directories on the way, each with the names that the path takes in it. */
@@ -29,7 +31,7 @@ type Trail = {
  * @throws {ServiceError} E_SOURCE_FILE where the system refuses the watch
  */
 export async function watchPath(path: string, wake: () => void, signal: AbortSignal): Promise<void> {
-  let watcher: FSWatcher | undefined
+  let watcher: Watcher | undefined
   let trail: Trail | undefined
   let queue: Promise<void> = Promise.resolve()
   let queued = false
@@ -44,6 +46,7 @@ export async function watchPath(path: string, wake: () => void, signal: AbortSig
       trail = await readTrail(path)
       watcher = await openWatcher(trail, hear, signal)
     } while (!signal.aborted && (await readTrail(path)).identity !== trail.identity)
+    if (signal.aborted) await watcher.close()
   }
 
   function hear(event: Touch): void {
@@ -71,39 +74,49 @@ export async function watchPath(path: string, wake: () => void, signal: AbortSig
     void watcher?.close()
   }, { once: true })
   await follow()
-  if (signal.aborted) await watcher?.close()
 }
 
-async function openWatcher(trail: Trail, hear: (event: Touch) => void, signal: AbortSignal): Promise<FSWatcher> {
+async function openWatcher(trail: Trail, hear: (event: Touch) => void, signal: AbortSignal): Promise<Watcher> {
   const { watch } = await import('chokidar')
-  const paths = [...trail.names.keys(), ...(trail.file === undefined ? [] : [trail.file])]
+  // chokidar 5 cannot watch `/`: it takes the directory for an entry of its own that is gone, and drops it with everything below.
+  const paths = [...trail.names.keys(), ...(trail.file === undefined ? [] : [trail.file])].filter((path) => path !== '/')
   const watched = new Set(paths)
   // `atomic` would hold back an `unlink` for 100 ms and look away from names that end in `~`.
   const watcher = watch(paths, { depth: 0, ignoreInitial: true, atomic: false, followSymlinks: false, ignorePermissionErrors: true, ignored: (name) => !watched.has(name) })
-  // `raw`, not `change`: chokidar drops a `change` that follows another one within 50 ms, and a second write would wait for the poll.
-  watcher.on('raw', (event: string, name: string | null, details: unknown) => {
-    const { watchedPath } = details as { watchedPath: string }
+  const touched = (event: string, name: string | null, watchedPath: string): void => {
     const names = trail.names.get(watchedPath)
     if (names === undefined) hear('written')
     // A directory's own end comes with the directory's own name (libuv).
     else if (event === 'rename' && name === basename(watchedPath)) hear('directory-gone')
     else if (name === null || names.has(name)) hear(event === 'rename' ? 'replaced' : 'written')
-  })
+  }
+  // `raw`, not `change`: chokidar drops a `change` that follows another one within 50 ms, and a second write would wait for the poll.
+  watcher.on('raw', (event: string, name: string | null, details: unknown) => touched(event, name, (details as { watchedPath: string }).watchedPath))
+  const root = watchDirectory('/', (event, name) => touched(event, name, '/'))
+  const close = async (): Promise<void> => {
+    root.close()
+    await watcher.close()
+  }
+  const opened = new AbortController()
   try {
     await new Promise<void>((resolve, reject) => {
-      watcher.on('ready', resolve)
+      root.on('error', reject)
       watcher.on('error', reject)
-      signal.addEventListener('abort', () => resolve(), { once: true })
+      watcher.on('ready', resolve)
+      if (paths.length === 0) resolve()
+      signal.addEventListener('abort', () => resolve(), { once: true, signal: opened.signal })
     })
   } catch (error) {
-    await watcher.close()
+    await close()
     const { code = 'unknown error' } = error as NodeJS.ErrnoException
     throw new ServiceError('E_SOURCE_FILE', `could not watch ${[...trail.names.keys()].at(-1)}: ${code}`, {
       fix: code === 'ENOSPC' ? 'raise the limit: sysctl fs.inotify.max_user_watches=65536' : code === 'EMFILE' ? 'raise the limit: sysctl fs.inotify.max_user_instances=512' : undefined,
     })
+  } finally {
+    opened.abort()
   }
-  watcher.on('error', () => hear('directory-gone'))
-  return watcher
+  for (const part of [root, watcher]) part.on('error', () => hear('directory-gone'))
+  return { close }
 }
 
 async function readTrail(path: string): Promise<Trail> {
