@@ -17,7 +17,10 @@ export type Finding = {
 
 type NumberedLine = EcsConfigLine & { readonly line: number }
 
-/** Every fault that can be told from the file's bytes alone, in the order of the lines; faults of the credentials themselves after them. Faults of other files (an ecs.config.json that fills in what is blank here) it cannot see. */
+/**
+ * Every fault that can be told from the file's bytes alone, in the order of the lines; faults of the credentials themselves after them. What another file
+ * does (an ecs.config.json that fills in what is blank here) it cannot see.
+ */
 export function lintEcsConfig(file: Uint8Array): readonly Finding[] {
   const lines = parseLines(file).map((line, index) => ({ ...line, line: index + 1 }))
   const findings = [...lintBytes(file, lines), ...lines.flatMap(lintName), ...lintAuthLines(lines), ...lintMultiLine(lines), ...lintSystemd(file, lines)]
@@ -35,12 +38,14 @@ function lintBytes(file: Uint8Array, lines: readonly NumberedLine[]): Finding[] 
   const crlf = lines.filter(({ raw }) => raw.endsWith('\r\n'))
   const first = crlf[0]
   if (first) {
-    findings.push({ id: 'crlf', verdict: 'warning', line: first.line, message: `${crlf.length} line(s) end in CR LF, as Windows writes them; the ECS agent copes, shells that source the file do not`,
+    findings.push({ id: 'crlf', verdict: 'warning', line: first.line,
+      message: `${crlf.length} line(s) end in CR LF, as Windows writes them; the ECS agent copes, shells that source the file do not`,
       fix: 'sed -i \'s/\\r$//\' /etc/ecs/ecs.config' })
   }
   for (const { line, value } of lines) {
     if (!value.includes('\r')) continue
-    findings.push({ id: 'bare-cr', verdict: 'broken', line, message: `line ${line} holds a carriage return without line feed: the ECS agent takes what follows for a part of the value, systemd for the next line`,
+    findings.push({ id: 'bare-cr', verdict: 'broken', line,
+      message: `line ${line} holds a carriage return without line feed: the ECS agent takes what follows for a part of the value, systemd for the next line`,
       fix: `split line ${line} where the carriage return stands (sed -n ${line}p /etc/ecs/ecs.config | cat -A shows it as ^M); settings behind it, ECS_CLUSTER among them, then take effect` })
   }
   if (file[0] === 0xef && file[1] === 0xbb && file[2] === 0xbf) {
@@ -53,7 +58,8 @@ function lintBytes(file: Uint8Array, lines: readonly NumberedLine[]): Finding[] 
   }
   const last = lines.at(-1)
   if (last && !last.raw.endsWith('\n')) {
-    findings.push({ id: 'no-final-newline', verdict: 'warning', line: last.line, message: `line ${last.line}, the last one, has no line feed: what a script appends with >> is glued to it`,
+    findings.push({ id: 'no-final-newline', verdict: 'warning', line: last.line,
+      message: `line ${last.line}, the last one, has no line feed: what a script appends with >> is glued to it`,
       fix: 'echo >>/etc/ecs/ecs.config' })
   }
   return findings
@@ -63,26 +69,42 @@ function lintBytes(file: Uint8Array, lines: readonly NumberedLine[]): Finding[] 
 function lintName({ name, line }: NumberedLine): Finding[] {
   if (name === undefined || name === AUTH_TYPE || name === AUTH_DATA) return []
   if (name === '') {
-    return [{ id: 'empty-name', verdict: 'broken', line, message: `line ${line} begins with "=": Docker refuses a container with a nameless variable, so the ECS agent cannot start`, fix: deleteLine(line) }]
+    return [{ id: 'empty-name', verdict: 'broken', line,
+      message: `line ${line} begins with "=": Docker refuses a container with a nameless variable, so the ECS agent cannot start`,
+      fix: deleteLine(line) }]
   }
   const near = /ECS_ENGINE_AUTH_(?:TYPE|DATA)/i.exec(name)?.[0]
+  if (near === undefined && /^export\s/.test(name)) {
+    return [{ id: 'export', verdict: 'warning', line,
+      message: `line ${line} begins with "export": the ECS agent does not see that setting, and systemd logs the line with its value`,
+      fix: `sed -i '${line}s/export *//' /etc/ecs/ecs.config` }]
+  }
   if (near === undefined || name.startsWith('\ufeff')) return []
   const wanted = near.toUpperCase()
   if (/^[#;]/.test(name)) {
     return [{ id: 'commented-auth', verdict: 'warning', line,
-      message: `line ${line} has ${wanted} in a comment: ecs-init knows no comments and hands the line, secret included, to the ECS agent's container as a variable named "${name[0]}…"`, fix: deleteLine(line) }]
+      message: `line ${line} has ${wanted} in a comment: ecs-init knows no comments and hands the line, secret included, to the ECS agent's container as a variable named "${name[0]}…"`,
+        fix: deleteLine(line) }]
   }
   const replace = `${deleteLine(line)}; then ${REWRITE}`
   if (/^export\s/.test(name)) {
-    return [{ id: 'export', verdict: 'broken', line, message: `line ${line} has "export" before ${wanted}: the ECS agent does not see it, and systemd logs the line with its value at each start`, fix: replace }]
+    return [{ id: 'export', verdict: 'broken', line,
+      message: `line ${line} has "export" before ${wanted}: the ECS agent does not see it, and systemd logs the line with its value at each start`,
+      fix: replace }]
   }
   if (name.trim() === wanted) {
-    return [{ id: 'space-before-equals', verdict: 'broken', line, message: `line ${line} has a space between ${wanted} and "=": to the ECS agent that is another name`, fix: replace }]
+    return [{ id: 'space-before-equals', verdict: 'broken', line,
+      message: `line ${line} has a space between ${wanted} and "=": to the ECS agent that is another name`,
+      fix: replace }]
   }
   if (name.trim().toUpperCase() === wanted) {
-    return [{ id: 'wrong-case', verdict: 'broken', line, message: `line ${line} writes ${wanted} in other letters: names are case-sensitive, the ECS agent does not see it`, fix: replace }]
+    return [{ id: 'wrong-case', verdict: 'broken', line,
+      message: `line ${line} writes ${wanted} in other letters: names are case-sensitive, the ECS agent does not see it`,
+      fix: replace }]
   }
-  return [{ id: 'near-name', verdict: 'warning', line, message: `line ${line} has a name that only contains ${wanted}: the ECS agent does not see it`, fix: deleteLine(line) }]
+  return [{ id: 'near-name', verdict: 'warning', line,
+    message: `line ${line} has a name that only contains ${wanted}: the ECS agent does not see it`,
+    fix: deleteLine(line) }]
 }
 
 function lintAuthLines(lines: readonly NumberedLine[]): Finding[] {
@@ -93,18 +115,24 @@ function lintAuthLines(lines: readonly NumberedLine[]): Finding[] {
     if (last && found.length > 1) {
       const blank = last.value === '' && found.some(({ value }) => value !== '')
       findings.push({ id: 'duplicate', verdict: blank ? 'broken' : 'warning', line: last.line,
-        message: `${name} stands ${found.length} times (lines ${found.map(({ line }) => line).join(', ')}): the ECS agent takes the last${blank ? ', which is blank' : ''}`, fix: REWRITE })
+        message: `${name} stands ${found.length} times (lines ${found.map(({ line }) => line).join(', ')}): the ECS agent takes the last${blank ? ', which is blank' : ''}`,
+          fix: REWRITE })
     }
     for (const { value, line } of found) {
       if (/^\s*['"]/.test(value)) {
-        findings.push({ id: 'quoted', verdict: 'broken', line, message: `line ${line} has ${name} in quotes: the ECS agent takes them for a part of the value and drops all credentials`, fix: `remove the quotes; ${REWRITE}` })
+        findings.push({ id: 'quoted', verdict: 'broken', line,
+          message: `line ${line} has ${name} in quotes: the ECS agent takes them for a part of the value and drops all credentials`,
+          fix: `remove the quotes; ${REWRITE}` })
       } else if (/^\s+\S/.test(value)) {
-        findings.push({ id: 'space-after-equals', verdict: 'warning', line, message: `line ${line} has a space after "${name}=": this value survives it, others would not`, fix: REWRITE })
+        findings.push({ id: 'space-after-equals', verdict: 'warning', line,
+          message: `line ${line} has a space after "${name}=": this value survives it, others would not`,
+          fix: REWRITE })
       }
       const size = Buffer.byteLength(value)
       if (size > MAX_VALUE_BYTES) {
         findings.push({ id: 'too-big', verdict: 'broken', line,
-          message: `line ${line}: ${name} has ${size} bytes, and Linux hands no more than ${MAX_VALUE_BYTES} to a program: neither ecs-init nor the ECS agent can start`, fix: 'keep only the registries that this instance pulls from' })
+          message: `line ${line}: ${name} has ${size} bytes, and Linux hands no more than ${MAX_VALUE_BYTES} to a program: neither ecs-init nor the ECS agent can start`,
+            fix: 'keep only the registries that this instance pulls from' })
       }
     }
   }
@@ -127,7 +155,9 @@ function lintMultiLine(lines: readonly NumberedLine[]): Finding[] {
         fix: `delete the later lines: sed -i '${start.line + 1},${end + 1}d' /etc/ecs/ecs.config; then ${REWRITE}` })
       index = end
     } else if (start && start.name !== AUTH_TYPE && start.name !== AUTH_DATA && /^\s*(?:["[\]]|[{}])/.test(start.raw)) {
-      findings.push({ id: 'json-fragment', verdict: 'warning', line: start.line, message: `line ${start.line} looks like a piece of a JSON document, left over from credentials on many lines; it may hold an old secret`, fix: deleteLine(start.line) })
+      findings.push({ id: 'json-fragment', verdict: 'warning', line: start.line,
+        message: `line ${start.line} looks like a piece of a JSON document, left over from credentials on many lines; it may hold an old secret`,
+        fix: deleteLine(start.line) })
     }
   }
   return findings
@@ -148,23 +178,29 @@ function lintSystemd(file: Uint8Array, lines: readonly NumberedLine[]): Finding[
   const [al2, al2023] = [readSystemdEnvironment(file, 219), readSystemdEnvironment(file, 252)]
   const nul = lines.find(({ raw }) => raw.includes('\0'))
   if (nul) {
-    return [{ id: 'nul-byte', verdict: 'broken', line: nul.line, message: `line ${nul.line} holds a NUL byte: systemd drops the file, or what follows, and ecs-init runs without its settings`, fix: 'tr -d \'\\0\' </etc/ecs/ecs.config | diff -a - /etc/ecs/ecs.config shows it; write the line anew' }]
+    return [{ id: 'nul-byte', verdict: 'broken', line: nul.line,
+      message: `line ${nul.line} holds a NUL byte: systemd drops the file, or what follows, and ecs-init runs without its settings`,
+      fix: 'tr -d \'\\0\' </etc/ecs/ecs.config | diff -a - /etc/ecs/ecs.config shows it; write the line anew' }]
   }
   if (al2023.rejected) {
     const broken = lines.find(({ raw, name }) => name !== undefined && !/^\s*[#;]/.test(raw) && isBroken(raw))
     return [{ id: 'not-utf8', verdict: 'broken', ...(broken && { line: broken.line }),
-      message: `${broken ? `line ${broken.line}` : 'a line'} is no UTF-8: systemd drops the whole file without a word to you, logs that value, and ecs-init runs without any of its settings`, fix: 'write the line anew in UTF-8 or plain ASCII' }]
+      message: `${broken ? `line ${broken.line}` : 'a line'} is no UTF-8: systemd drops the whole file without a word to you, logs that value, and ecs-init runs without any of its settings`,
+        fix: 'write the line anew in UTF-8 or plain ASCII' }]
   }
   const isSecret = (assignment: string) => /ECS_ENGINE_AUTH_DATA|^["{[]/.test(assignment)
   const covered = lines.some(({ name }) => name !== undefined && /^(?:export\s|\ufeff).*ECS_ENGINE_AUTH_DATA/.test(name))
   if (!covered && [...al2.logged, ...al2023.logged].some(isSecret)) {
-    return [{ id: 'secret-in-journal', verdict: 'broken', message: 'systemd takes a line with credentials for an assignment with a bad name and logs it, value included, at each start of the ECS agent',
+    return [{ id: 'secret-in-journal', verdict: 'broken',
+      message: 'systemd takes a line with credentials for an assignment with a bad name and logs it, value included, at each start of the ECS agent',
       fix: 'look for "export", a backslash or an open quote at the end of a line before, and for pieces of JSON on lines of their own; mend them, then change the password' }]
   }
   const seen = lines.findLast(({ name }) => name === AUTH_DATA)
-  if (seen && !/^\s*['"]/.test(seen.value) && readGoJson(seen.value) !== undefined && [al2, al2023].some((reading) => (reading.environment.get(AUTH_DATA) ?? '').trim() !== seen.value.trim())) {
+  const differs = [al2, al2023].some((reading) => reading.environment.get(AUTH_DATA)?.trim() !== seen?.value.trim())
+  if (seen && differs && !/^\s*['"]/.test(seen.value) && readGoJson(seen.value) !== undefined) {
     return [{ id: 'systemd-disagrees', verdict: 'warning', line: seen.line,
-      message: `systemd reads ${AUTH_DATA} otherwise than ecs-init does (a backslash in it, or a quote or backslash that a line before leaves open); the ECS agent gets it from ecs-init, so this does no harm by itself`, fix: REWRITE }]
+      message: `systemd reads ${AUTH_DATA} otherwise than ecs-init does (a backslash in it, or one before it); the ECS agent gets it from ecs-init, so this does no harm`,
+        fix: REWRITE }]
   }
   return []
 }

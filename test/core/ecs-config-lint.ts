@@ -24,6 +24,7 @@ const cases: readonly [title: string, file: string, expected: readonly (readonly
   ['quoted data', `${TYPE}ECS_ENGINE_AUTH_DATA='{"r.tld":{"auth":"dTpw"}}'\n`, [['quoted', 'broken', 2], ['data-unreadable', 'broken', 2]]],
   ['quoted type', `ECS_ENGINE_AUTH_TYPE="dockercfg"\n${DATA}`, [['quoted', 'broken', 1]]],
   ['export', `${TYPE}export ${DATA}`, [['export', 'broken', 2], ['type-without-data', 'broken', undefined]]],
+  ['export before another name', `export A=b\n${GOOD}`, [['export', 'warning', 1]]],
   ['a space before =', `${TYPE}ECS_ENGINE_AUTH_DATA =x\n`, [['space-before-equals', 'broken', 2], ['type-without-data', 'broken', undefined]]],
   ['a space after =', `${TYPE}ECS_ENGINE_AUTH_DATA= {"r.tld":{"auth":"dTpw"}}\n`, [['space-after-equals', 'warning', 2]]],
   ['CRLF', GOOD.replaceAll('\n', '\r\n'), [['crlf', 'warning', 1]]],
@@ -58,7 +59,7 @@ const cases: readonly [title: string, file: string, expected: readonly (readonly
   ['a name that only contains ours', `MY_ECS_ENGINE_AUTH_DATA=x\n${GOOD}`, [['near-name', 'warning', 1]]],
   ['a nameless line', `${GOOD} =x\n`, [['empty-name', 'broken', 5]]],
   ['no final newline', GOOD.trimEnd(), [['no-final-newline', 'warning', 4]]],
-  ['a backslash that gives our line to a bad name', `${TYPE}export A=b\\\n${DATA}`, [['secret-in-journal', 'broken', undefined]]],
+  ['a backslash that gives our line to a bad name', `${TYPE}export A=b\\\n${DATA}`, [['export', 'warning', 2], ['secret-in-journal', 'broken', undefined]]],
   ['NUL', `A=x\0y\n${GOOD}`, [['nul-byte', 'broken', 1]]],
   ['too much', cfg(`{"r.tld":{"auth":"dTpw","x":"${'x'.repeat(131050)}"}}`), [['too-big', 'broken', 2]]],
   ...['docker.io', 'https://index.docker.io/v1', 'https://index.docker.io/v2/', 'index.docker.io', 'registry-1.docker.io', 'hub.docker.com', 'HTTPS://r.tld', 'myregistry', 'R.tld', 'r.tld/v2/', 'https://r.tld/v1', 'r.tld:443', 'u@r.tld', 'r.tld ']
