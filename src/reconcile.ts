@@ -100,7 +100,7 @@ async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
   state.writtenAt = now()
   state.rendered = rendered
   state.pending = { ...state.pending, fileFingerprint: fingerprint(state.fingerprintKey, written) }
-  // Another version than the one set aside stands there now.
+  // The version that stands there now was tried after all, if it was held back before.
   delete state.setAside
   delete state.refused
   await writeState(settings.stateDir, state)

@@ -1,4 +1,4 @@
-import { readNextPass, readState } from '../host/state.js'
+import { readNextPass, readState, type State } from '../host/state.js'
 import { chooseInitSystem } from '../host/index.js'
 import { readFileIfAny } from '../host/atomic-file.js'
 import { registryOfKey } from '../core/registry-of-key.js'
@@ -23,9 +23,10 @@ export const status: Command = {
     const { auth } = authOnDisk(file)
     const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
     const seen = await observe(settings, init, remembered(state), signal)
+    const { setAside: _, refused: __, ...unheld } = state
     const plan = await planFile(
       // Looking is not applying: no registry is asked, nothing is refused.
-      { settings: { ...settings, probe: false, takeover: 'replace' }, source, state: { ...state }, options: { trigger: 'command', dryRun: true, force: true }, log: createLogger('silent', 2, false), warnings: [] },
+      { settings: { ...settings, probe: false, takeover: 'replace' }, source, state: unheld, options: { trigger: 'command', dryRun: true }, log: createLogger('silent', 2, false), warnings: [] },
       AbortSignal.any([signal, AbortSignal.timeout(SOURCE_TIMEOUT_MS)]),
     ).catch((error: unknown) => (error instanceof ServiceError ? error : new ServiceError('E_TIMEOUT', 'the source did not answer in time')))
     const registries = [...new Set([...auth.entries.values()].map(({ key }) => registryOfKey(key)))].sort()
@@ -47,11 +48,16 @@ export const status: Command = {
       setAside: state.setAside?.version ?? null,
       lastSuccess: state.lastSuccess ?? null,
       nextPass: (await readNextPass(settings.stateDir)) ?? null,
-      registries: registries.map((registry) => ({ registry, probe: state.probes?.[registry]?.verdict ?? 'unknown', reason: state.probes?.[registry]?.reason ?? 'not asked yet' })),
+      registries: registries.map((registry) => ({ registry, ...verdictOf(registry, state) })),
     }
     stdout.write(json ? `${JSON.stringify(document)}\n` : screen(document, state.setAside?.reason, new Date()))
     return 0
   },
+}
+
+function verdictOf(registry: string, { refused, probes }: State): { probe: string; reason: string } {
+  if (refused?.registries.includes(registry)) return { probe: 'refused', reason: `the newer version ${refused.version} is not applied: ${refused.reason}` }
+  return { probe: probes?.[registry]?.verdict ?? 'unknown', reason: probes?.[registry]?.reason ?? 'not asked yet' }
 }
 
 const SOURCE_TIMEOUT_MS = 10_000

@@ -62,10 +62,11 @@ export type State = {
   /** A version that the ECS agent did not live with: not tried again until the source changes, or a person says so. */
   setAside?: { readonly version: string; readonly reason: string; readonly at: string }
   /** A version that a registry itself refused. */
-  refused?: { readonly version: string; readonly registries: readonly string[]; readonly at: Moment; readonly tries: number }
+  refused?: { readonly version: string; readonly registries: readonly string[]; readonly reason: string; readonly at: Moment; readonly tries: number }
   /** ISO 8601. */
   lastSuccess?: string
-  probes?: Readonly<Record<string, { readonly verdict: 'accepted' | 'refused' | 'unknown'; readonly reason: string; readonly at: string }>>
+  /** Of the credentials that were applied, by registry. */
+  probes?: Readonly<Record<string, { readonly verdict: 'accepted' | 'unknown'; readonly reason: string; readonly at: string }>>
 }
 
 const SCHEMA = 1

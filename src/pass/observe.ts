@@ -45,9 +45,9 @@ export async function observe(settings: Settings, init: InitSystem | undefined, 
   })
   const words = [
     `${init?.name ?? 'init system'}: ${job.detail}`,
-    container.state === 'running' ? `its container holds ${inContainer === 'same' ? 'the credentials of the file' : 'other credentials than the file'}`
+    'reason' in container ? `no container of it seen (${container.reason})`
       : container.state === 'stopped' ? `its container has ended with status ${container.exitCode ?? 'unknown'}`
-        : `no container of it seen (${container.reason})`,
+        : `its container holds ${inContainer === 'same' ? 'the credentials of the file' : 'other credentials than the file'}`,
     ecsAgent.introspection.up ? 'introspection answers' : `introspection: ${ecsAgent.introspection.reason}`,
   ]
   return { facts: { job: job.state, exitStatus: job.exitStatus, holdsFile: holds, changePending, restartBegun }, healthy, detail: words.join('; '), job, ecsAgent }

@@ -51,6 +51,9 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   const version = reading.version ?? fingerprint(state.fingerprintKey, authData)
   const names = [...registries.keys()].filter((registry) => leftOut(registry) === undefined)
   const plan = { version, registries: names, current }
+  // What is held against a version ends with it.
+  if (state.setAside !== undefined && state.setAside.version !== version) delete state.setAside
+  if (state.refused !== undefined && state.refused.version !== version) delete state.refused
   log.debug({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
   if (onDisk.type === 'dockercfg' && sameMeaning(onDisk, wanted)) return { ...plan, authData: undefined }
 
@@ -127,7 +130,7 @@ function refuseIfHeld({ state, options, source }: Pass, version: string, at: Mom
     })
   }
   if (state.refused?.version === version && !mayProbeAgain(state.refused, options.trigger, at)) {
-    throw new ServiceError('E_REGISTRY_REFUSED', `version ${version} of ${source.label} was refused by ${state.refused.registries.join(', ')}`, {
+    throw new ServiceError('E_REGISTRY_REFUSED', `version ${version} of ${source.label} is not applied: ${state.refused.reason}`, {
       fix: 'put the right password into the source; a signal (systemctl reload ecs-regcred) tries this one again',
     })
   }

@@ -29,19 +29,17 @@ export async function probeChanged(pass: Pass, version: string, registries: Regi
   signal.throwIfAborted()
 
   const at = now()
-  pass.state.probes = { ...pass.state.probes, ...Object.fromEntries(results.map(({ registry, verdict, reason }) => [registry, { verdict, reason, at: at.at }])) }
   for (const { registry, verdict, reason } of results) {
     if (verdict === 'unknown') pass.warnings.push({ code: 'W_NOT_PROBED', message: `${registry} could not be asked whether it accepts the credential: ${reason}` })
   }
   const refused = results.filter(({ verdict }) => verdict === 'refused')
   if (refused.length === 0) {
-    delete pass.state.refused
+    pass.state.probes = { ...pass.state.probes, ...Object.fromEntries(results.map(({ registry, verdict, reason }) => [registry, { verdict, reason, at: at.at }])) }
     return
   }
-  const names = refused.map(({ registry }) => registry)
   const tries = pass.state.refused?.version === version ? pass.state.refused.tries + 1 : 1
-  pass.state.refused = { version, registries: names, at, tries }
-  throw new ServiceError('E_REGISTRY_REFUSED', `the new credential is not applied: ${refused.map(({ registry, reason }) => `${registry}: ${reason}`).join('; ')}`, {
+  pass.state.refused = { version, registries: refused.map(({ registry }) => registry), reason: refused.map(({ reason }) => reason).join('; '), at, tries }
+  throw new ServiceError('E_REGISTRY_REFUSED', `the new credential is not applied: ${refused.map(({ reason }) => reason).join('; ')}`, {
     source: pass.source.label,
     fix: 'put the right password into the source; what works now stays in place',
   })
