@@ -3,7 +3,7 @@ export type ProbeClass =
   | 'ok'
   | 'unauthorized' | 'forbidden' | 'not-found'
   | 'anonymous' | 'blocked' | 'rate-limited' | 'redirect' | 'server-error' | 'not-a-registry'
-  | 'insecure-realm' | 'tls' | 'no-tls' | 'dns' | 'connection' | 'timeout' | 'settings'
+  | 'no-credential' | 'insecure-realm' | 'tls' | 'no-tls' | 'dns' | 'connection' | 'timeout' | 'settings'
 
 export type Verdict = 'accepted' | 'refused' | 'unknown'
 
