@@ -57,6 +57,9 @@ t.test('two path keys without their host are random, and every outcome is named'
   t.equal(choice.deterministic, false)
   t.same(choice.possible, ['r.tld/a', 'r.tld/bbbb'])
   t.match(choice.reason, /random at each pull: r\.tld has path keys but no key of its own/)
+  t.same(chooseEntry(docker(['r.tld/aa', 'r.tld/bb']), 'r.tld/bb/x').possible, ['r.tld/aa', 'r.tld/bb'], 'of the same length: the start stays')
+  t.same(chooseEntry(docker(['r.tld/a', 'r.tld/bb']), 'r.tld/bb/x').possible, ['r.tld/bb'], 'longer: it takes over')
+  t.same(chooseEntry(docker(['r.tld/é', 'r.tld/bb']), 'r.tld/bb/x').possible, ['r.tld/bb', 'r.tld/é'], 'length is in bytes')
   t.same(chooseEntry(docker(['r.tld/a', 'r.tld/bbbb', 'r.tld']), 'r.tld/a/x').possible, ['r.tld/a'])
 })
 
