@@ -7,9 +7,12 @@ import t, { type Test } from 'tap'
 import { ServiceError } from '../../src/errors.js'
 import { dockerConfigFileSource } from '../../src/sources/docker-config-file.js'
 
+// Its bounded waits add up, and the machine may be busy.
+t.setTimeout(120_000)
+
 const CANARY = 'canary-7Fq2-password'
 const document = (auth = CANARY): string => JSON.stringify({ auths: { 'registry.example.com': { auth } } })
-const signal = (): AbortSignal => AbortSignal.timeout(4_000)
+const signal = (): AbortSignal => AbortSignal.timeout(15_000)
 
 /** Counts the wakes of a watch on `path`, and waits for the next one. */
 async function watching(t: Test, path: string) {
