@@ -69,23 +69,13 @@ const DOCKER_CONFIG_NAMES = new Set([
 /** A map of registries without the `auths` round it: `.dockercfg`, and what people write by hand. */
 function readBareMap(context: DocumentContext, root: JsonObject): NamedCredential[] {
   const stores = credentialStores(context, root)
-  const names = [...root.members.keys()]
   const registries = new Map([...root.members].filter(([name]) => !DOCKER_CONFIG_NAMES.has(name.toLowerCase())))
   if (registries.size === 0) return readMap(context, { ...root, members: registries }, stores)
   // A map of entries, though under names that are no registries, is more likely some other document than a mistyped registry.
-  const looksRight = [...registries].some(([name, value]) => isRegistry(name) && value.type !== 'null')
-    || (names.length > 0 && [...registries].every(([name, value]) => value.type === 'object' && !isTame(name) && holdsLogin(value)))
+  const looksRight = [...registries].some(([name, value]) => (value.type === 'object' || value.type === 'null') && isTame(name) && /[.:]|^localhost/.test(name))
+    || [...registries].every(([name, value]) => value.type === 'object' && !isTame(name) && holdsLogin(value))
   if (!looksRight) throw unknownShape(context, root)
   return readMap(context, { ...root, members: registries }, stores)
-}
-
-function isRegistry(name: string): boolean {
-  try {
-    canonicalRegistry(name)
-    return true
-  } catch {
-    return /^https?:\/\//i.test(name) || /[./:]/.test(name) && isTame(name)
-  }
 }
 
 function holdsLogin(value: JsonNode): boolean {

@@ -61,5 +61,5 @@ function isWordy(name: string): boolean {
 function isRegistryLike(name: string): boolean {
   const host = /^(?:https?:\/\/)?([A-Za-z0-9.-]+)(?::\d{1,5})?(?:\/[A-Za-z0-9._/-]*)?$/.exec(name)?.[1]
   if (host === undefined) return false
-  return /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}$/i.test(host) || /^\d{1,3}(\.\d{1,3}){3}$/.test(host) || host === 'localhost' || /^(https?:\/\/)?[a-z][a-z0-9-]{0,30}:\d{2,5}(\/|$)/.test(name)
+  return /^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+([A-Z]?[a-z]{1,23}|[A-Z]{2,24})$/.test(host) || /^\d{1,3}(\.\d{1,3}){3}$/.test(host) || host === 'localhost' || /^(https?:\/\/)?[a-z][a-z0-9-]{0,30}:\d{2,5}(\/|$)/.test(name)
 }

@@ -45,7 +45,7 @@ export function leftOut(registry: string): { readonly code: 'W_ECR_HOST' | 'W_HU
 type Refuse = (problem: string, fix?: string) => ServiceError
 
 function withoutScheme(name: string, refuse: Refuse): string {
-  const scheme = /^([^/]*?):?\/\//.exec(name)
+  const scheme = /^[^:/]*:\/\//.exec(name)
   if (!scheme) return name
   if (!/^https?:\/\//i.test(name)) throw refuse('a registry\'s name has a scheme that is neither http:// nor https://')
   return name.slice(scheme[0].length)
