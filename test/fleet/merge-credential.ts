@@ -1,0 +1,113 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { parseCredentialDocument } from '../../src/core/credential-document.js'
+import { Redacted } from '../../src/core/redacted.js'
+import { mergeCredential, type Shape } from '../../src/fleet/merge-credential.js'
+
+const REGISTRY = 'registry.example.com'
+const NEW = { username: 'ci', password: new Redacted('n3w:pass') }
+const AUTH = Buffer.from('ci:n3w:pass').toString('base64')
+const OTHER = Buffer.from('bob:0ther').toString('base64')
+
+function merge(text: string | undefined, shape?: Shape, registry = REGISTRY) {
+  const current = text === undefined ? undefined : {
+    text, source: 'secret s', registries: () => parseCredentialDocument(Buffer.from(text), { source: 'secret s', registry: REGISTRY }).registries,
+  }
+  return mergeCredential(current, registry, NEW, shape)
+}
+
+const CASES: readonly { title: string; before: string | undefined; after: string; change: string; shape?: Shape; registry?: string }[] = [
+  { title: 'a new secret is a map of registries', before: undefined, after: `{"${REGISTRY}":{"username":"ci","password":"n3w:pass"}}`, change: 'created' },
+  { title: 'an empty object is as good as a new secret', before: ' {} ', after: `{"${REGISTRY}":{"username":"ci","password":"n3w:pass"}}`, change: 'created' },
+  { title: 'a new secret can be a docker config.json', before: undefined, shape: 'docker', after: `{"auths":{"${REGISTRY}":{"auth":"${AUTH}"}}}`, change: 'created' },
+  { title: 'a new secret can be what repositoryCredentials reads', before: undefined, shape: 'plain', after: '{"username":"ci","password":"n3w:pass"}', change: 'created' },
+  {
+    title: 'in a docker config.json the auth is replaced and every other byte stays',
+    before: `{\n  "HttpHeaders": {"User-Agent": "x"}, "n": 1.50,\n  "auths": {\n    "https://${REGISTRY}/v2/": { "auth": "b2xkOm9sZA==", "email": "a@b" },\n    "ghcr.io": {"auth":"${OTHER}"}\n  }\n}\n`,
+    after: `{\n  "HttpHeaders": {"User-Agent": "x"}, "n": 1.50,\n  "auths": {\n    "https://${REGISTRY}/v2/": {"email":"a@b","auth":"${AUTH}"},\n    "ghcr.io": {"auth":"${OTHER}"}\n  }\n}\n`,
+    change: 'replaced',
+  },
+  {
+    title: 'a further registry is spaced like the ones before it',
+    before: `{\n  "auths": {\n    "ghcr.io": {"auth": "${OTHER}"}\n  }\n}`,
+    after: `{\n  "auths": {\n    "ghcr.io": {"auth": "${OTHER}"},\n    "${REGISTRY}": {"auth":"${AUTH}"}\n  }\n}`,
+    change: 'added',
+  },
+  { title: 'a bare dockercfg keeps its style', before: `{"ghcr.io":{"auth":"${OTHER}"}}`, after: `{"ghcr.io":{"auth":"${OTHER}"},"${REGISTRY}":{"auth":"${AUTH}"}}`, change: 'added' },
+  {
+    title: 'a registry-keyed map keeps its own member names',
+    before: `{"${REGISTRY}":{"user":"old","token":"old","note":{"n":1e2}},"ghcr.io":{"username":"bob","password":"0ther"}}`,
+    after: `{"${REGISTRY}":{"note":{"n":100},"user":"ci","token":"n3w:pass"},"ghcr.io":{"username":"bob","password":"0ther"}}`,
+    change: 'replaced',
+  },
+  {
+    title: 'both names of Docker Hub get the login',
+    before: '{"docker.io":{"username":"a","password":"b"},"https://index.docker.io/v1/":{"username":"a","password":"b"}}', registry: 'https://index.docker.io/v1/',
+    after: '{"docker.io":{"username":"ci","password":"n3w:pass"},"https://index.docker.io/v1/":{"username":"ci","password":"n3w:pass"}}', change: 'replaced',
+  },
+  {
+    title: 'in a list the item is found by any of its names, and a new one is like its neighbour',
+    before: '[{"server":"ghcr.io","username":"bob","password":"0ther"}]',
+    after: `[{"server":"ghcr.io","username":"bob","password":"0ther"},{"server":"${REGISTRY}","username":"ci","password":"n3w:pass"}]`, change: 'added',
+  },
+  {
+    title: "Bottlerocket's list is replaced in place", before: `{"credentials":[{"registry":"${REGISTRY}","username":"old","password":"old"}]}`,
+    after: `{"credentials":[{"registry":"${REGISTRY}","username":"ci","password":"n3w:pass"}]}`, change: 'replaced',
+  },
+  { title: 'a plain pair keeps its names', before: '{"username":"octocat","accessToken":"ghp_EXAMPLEOLD"}', after: '{"username":"ci","accessToken":"n3w:pass"}', change: 'replaced' },
+  { title: 'plain text stays plain text', before: 'ci:0ld', after: 'ci:n3w:pass', change: 'replaced' },
+  { title: 'base64 stays base64', before: Buffer.from('ci:0ld').toString('base64'), after: AUTH, change: 'replaced' },
+  { title: 'an identity token goes: it would be the old login', before: `{"auths":{"${REGISTRY}":{"identitytoken":"old"}}}`, after: `{"auths":{"${REGISTRY}":{"auth":"${AUTH}"}}}`, change: 'replaced' },
+  {
+    title: 'another shape is written anew with every registry it held', before: `{"auths":{"ghcr.io":{"auth":"${OTHER}"}}}`, shape: 'registries',
+    after: `{"ghcr.io":{"username":"bob","password":"0ther"},"${REGISTRY}":{"username":"ci","password":"n3w:pass"}}`, change: 'converted',
+  },
+]
+
+for (const { title, before, after, change, shape, registry } of CASES) {
+  t.test(title, async (t) => {
+    const merged = merge(before, shape, registry)
+    t.equal(merged.text, after)
+    t.equal(merged.change, change)
+  })
+}
+
+t.test('a placeholder that waits for its first password is replaced', async (t) => {
+  t.equal(merge('{"username":"changeme","password":"changeme"}').text, '{"username":"ci","password":"n3w:pass"}')
+})
+
+t.test('one login for another registry has no place for this one', async (t) => {
+  t.throws(() => merge('{"registry":"ghcr.io","username":"bob","password":"0ther"}'), { code: 'E_CONFLICT' })
+  t.equal(merge('{"registry":"ghcr.io","username":"bob","password":"0ther"}', 'registries').change, 'converted')
+})
+
+t.test('the plain shape has room for one login', async (t) => {
+  t.throws(() => merge(`{"auths":{"ghcr.io":{"auth":"${OTHER}"}}}`, 'plain'), { code: 'E_CONFLICT' })
+})
+
+t.test('a document inside of another is left alone unless a shape is asked for', async (t) => {
+  const wrapped = JSON.stringify({ '.dockerconfigjson': JSON.stringify({ auths: { 'ghcr.io': { auth: OTHER } } }) })
+  t.throws(() => merge(wrapped), { code: 'E_UNKNOWN_SHAPE' })
+  t.match(merge(wrapped, 'docker').text, 'ghcr.io')
+})
+
+t.test('text that is no credential is not replaced', async (t) => {
+  t.throws(() => merge('registry: yes\npassword: x\n'), { code: 'E_UNKNOWN_SHAPE' })
+})
+
+t.test('whatever the map holds, the new login is read back and the others stay', async () => {
+  const name = fc.constantFrom('ghcr.io', 'quay.io', 'docker.io', `${REGISTRY}:5000`, REGISTRY, 'acme.jfrog.io/team')
+  const word = fc.string({ minLength: 1, unit: 'grapheme' }).filter((text) => /^[^:\p{C}\s{}<>$]+$/u.test(text))
+  const entry = fc.oneof(
+    fc.record({ username: word, password: word }),
+    fc.tuple(word, word).map(([user, password]) => ({ auth: Buffer.from(`${user}:${password}`).toString('base64'), email: 'a@b' })),
+  )
+  fc.assert(fc.property(fc.dictionary(name, entry, { minKeys: 1 }), fc.boolean(), fc.constantFrom(undefined, 2, '\t'), (map, wrapped, indent) => {
+    const text = JSON.stringify(wrapped ? { x: [1, { y: null }], auths: map } : map, null, indent)
+    const before = parseCredentialDocument(Buffer.from(text), { source: 's' }).registries
+    const after = parseCredentialDocument(Buffer.from(merge(text).text), { source: 's' }).registries
+    const shown = (registries: typeof before) => [...registries].map(([key, { username, password }]) => [key, username, password.reveal()])
+    const expected = new Map([...before, [REGISTRY, NEW] as const])
+    return JSON.stringify(shown(after).sort()) === JSON.stringify(shown(expected).sort())
+  }), { numRuns: 500 })
+})
