@@ -6,6 +6,7 @@ export type FileErrorCode = Extract<ErrorCode, 'E_ECS_CONFIG' | 'E_STATE'>
 const FIXES: Readonly<Record<string, (path: string) => string>> = {
   ENOSPC: (path) => `free space or inodes on its file system: df -h ${path}; df -i ${path}`,
   EDQUOT: (path) => `raise the quota on its file system, or free space: df -h ${path}`,
+  EFBIG: () => 'this process may not write files of that size; raise LimitFSIZE= of the unit',
   EROFS: (path) => `its file system is mounted read-only; look for the reason in dmesg, then: mount -o remount,rw the file system of ${path}`,
   EACCES: (path) => `run as root, and look at the directories above it and at SELinux: namei -l ${path}; ausearch -m avc -ts recent`,
   EPERM: (path) => `run as root, and look for an immutable flag: lsattr ${path}`,

@@ -40,7 +40,7 @@ export async function acquireLock(stateDir: string, waitMs: number, signal: Abor
   const path = join(directory, claim)
   const withdraw = async (): Promise<void> => {
     ownClaims.delete(claim)
-    // Not removed, it is dead all the same: this process no longer stands by it.
+    // Where that fails (a file system turned read-only), others wait for this process to end, and its own next claim removes it.
     await unlink(path).catch(() => {})
   }
   const deadline = performance.now() + waitMs

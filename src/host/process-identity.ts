@@ -2,7 +2,7 @@
  * A name for a running process that is never used again: boot, pid and start time. A pid alone would be: after a reboot, or when the
  * kernel's counter has gone round, another program answers to it.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
 /** `<boot id>.<pid>.<start time>` of this process. */
@@ -27,18 +27,20 @@ export async function isRunning(identity: string): Promise<boolean> {
   }
 }
 
+let bootId: string | undefined
+
 /** New at each boot, also of a machine restored from an image. */
 export function readBootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '')
-  } catch {
-    return 'unknown' // macOS: the demo and the tests run there, the service does not
-  }
+  if (bootId !== undefined) return bootId
+  // macOS has no /proc: the demo and the tests run there, the service does not.
+  const path = '/proc/sys/kernel/random/boot_id'
+  bootId = existsSync('/proc/self') ? readFileSync(path, 'utf8').trim().replaceAll('-', '') : 'unknown'
+  return bootId
 }
 
 /** One process's state letter and start, from /proc/PID/stat; undefined where there is none. */
 export async function readProcessStat(pid: number): Promise<{ readonly state: string; readonly startTicks: number } | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined)
+  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(absent)
   // Field 2, the program's name, may hold anything, `)` included: the rest starts after the last one. Start time is field 22 (proc(5)).
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')
   return fields?.[0] === undefined ? undefined : { state: fields[0], startTicks: Number(fields[19]) }
@@ -52,7 +54,7 @@ export async function readProcessStat(pid: number): Promise<{ readonly state: st
  * seems to have started earlier than it did, never later: an old process is never taken for a new one.
  */
 export async function readStartedAtUs(pid: number): Promise<number | undefined> {
-  const stat = await readProcessStat(pid)
+  const stat = await readProcessStat(pid).catch(() => undefined)
   const uptime = await readFile('/proc/uptime', 'utf8').catch(() => undefined)
   if (!stat || uptime === undefined) return undefined
   const suspendedUs = Math.max(0, Number(uptime.split(' ')[0]) * 1e6 - monotonicUs())
@@ -63,4 +65,12 @@ export async function readStartedAtUs(pid: number): Promise<number | undefined> 
 /** Now, in microseconds on CLOCK_MONOTONIC: the clock that systemd's `…TimestampMonotonic` properties count on. */
 export function monotonicUs(): number {
   return Number(process.hrtime.bigint() / 1000n)
+}
+
+/**
+ * Only "there is no such process" is an answer. Any other error (no file descriptor to spare) must not pass for it: a living process would be taken for
+ * a dead one, and its lock for free.
+ */
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT' && error.code !== 'ESRCH' && error.code !== 'ENOTDIR') throw error
 }
