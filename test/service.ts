@@ -1,0 +1,335 @@
+import { appendFileSync, chmodSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { testMachine } from './fixtures/machine.js'
+
+const FOREIGN = 'ECS_CLUSTER=production\n# a line of somebody else\nECS_IMAGE_PULL_BEHAVIOR=default\n'
+const dataFor = (host: string, password: string): string => `{"${host}":{"auth":"${Buffer.from(`ci:${password}`).toString('base64')}"}}`
+const linesFor = (host: string, password: string): string => `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA=${dataFor(host, password)}\n`
+
+void t.test('a credential goes from config.json into the running ECS agent, with one restart a change', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'), 'every other line keeps its bytes')
+  t.equal(machine.mode(), 0o600)
+  t.equal(machine.restarts(), 1)
+
+  machine.registry.password = 'second-password'
+  machine.login('second-password')
+  await service.next('ecs-agent.verified')
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'second-password'))
+  t.equal(machine.restarts(), 2)
+  t.equal(machine.starts().length, 3, 'the ECS agent was started by hand once, and by each restart')
+
+  t.equal(await service.stop(), 0)
+  t.match(service.lines.map(({ event }) => event), [
+    'service.ready', 'credentials.read', 'registry.probed', 'ecs-config.written', 'ecs-agent.restarting', 'ecs-agent.verified',
+    'credentials.read', 'registry.probed', 'ecs-config.written', 'ecs-agent.restarting', 'ecs-agent.verified', 'service.stopped',
+  ])
+})
+
+void t.test('other white space, another key order and a touched file cost no restart', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_LOG_LEVEL: 'debug' } })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  const auth = Buffer.from('ci:first-password').toString('base64')
+  for (const text of [`{"HttpHeaders":{},"auths":{"${machine.host}":{"email":"x@example.com","auth":"${auth}"}}}`, `  {"${machine.host}":{"username":"ci","password":"first-password"}}\n`]) {
+    const unchanged = service.next('credentials.unchanged', (line) => line['trigger'] === 'file')
+    machine.writeDocument(text)
+    await unchanged
+  }
+  t.equal(machine.restarts(), 1)
+  await service.stop()
+})
+
+void t.test('a failed restart is tried again though the file is right', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.startEcsAgent()
+  writeFileSync(join(machine.standIn, 'fail-every'), '1')
+  machine.login('first-password')
+  const service = machine.service()
+  const failed = await service.next('restart.failed')
+  t.match(failed, { code: 'E_RESTART_FAILED', msg: /Connection timed out/ }, 'it says what the init system said')
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
+  writeFileSync(join(machine.standIn, 'fail-every'), '1000')
+  const verified = await service.next('ecs-agent.verified')
+  t.equal(verified['trigger'], 'retry')
+  await service.stop()
+})
+
+void t.test('a restart that was owed when the service was killed is paid by the next start', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.startEcsAgent()
+  writeFileSync(join(machine.standIn, 'fail-every'), '1')
+  machine.login('first-password')
+  const killed = machine.service()
+  await killed.next('restart.failed')
+  killed.child.kill('SIGKILL')
+  await killed.exit
+  writeFileSync(join(machine.standIn, 'fail-every'), '1000')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  t.notOk(service.lines.some(({ event }) => event === 'ecs-config.written'), 'the file was right already')
+  await service.stop()
+})
+
+void t.test('a password that the registry refuses is never applied, and is not tried again at every poll', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_INTERVAL: '1s', REGCRED_LOG_LEVEL: 'debug' } })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  const before = machine.registry.logins.length
+  machine.login('mistyped-password')
+  const refused = await service.next('credentials.refused')
+  t.match(refused, { code: 'E_REGISTRY_REFUSED', level: 'error', fix: /password/ })
+  await service.next('credentials.refused', (line) => line['trigger'] === 'poll')
+  t.equal(machine.registry.logins.length, before + 1, 'the registry saw one wrong login')
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
+  t.equal(machine.restarts(), 1)
+  service.child.kill('SIGHUP')
+  await service.next('registry.probed', (line) => line['verdict'] === 'refused')
+  await service.stop()
+})
+
+void t.test('credentials with which the ECS agent does not come up are rolled back once, and set aside', async (t) => {
+  const bad = Buffer.from('ci:deadly-password').toString('base64')
+  const machine = await testMachine(t, {
+    ecsConfig: FOREIGN,
+    agentPrefix: ['/bin/sh', '-c', `grep -q "${bad}" "$4" && exit 1; exec "$@"`, 'sh'],
+    settings: { REGCRED_VERIFY_TIMEOUT: '5s', REGCRED_PROBE: 'off', REGCRED_INTERVAL: '1s' },
+  })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  const good = machine.file()
+  machine.login('deadly-password')
+  const rolledBack = await service.next('ecs-agent.rolled-back')
+  t.match(rolledBack, { healthy: true, code: 'E_NOT_VERIFIED' })
+  t.equal(machine.file(), good, 'the last good file is back')
+  const held = await service.next('credentials.refused', (line) => line['trigger'] === 'poll')
+  t.match(held, { code: 'E_SET_ASIDE', fix: /--force/ })
+  t.equal(machine.restarts(), 3, 'the first, the deadly one, the way back')
+
+  t.match(JSON.parse((await machine.run('status', '--json')).stdout), { setAside: rolledBack['version'], restartOwed: false, file: { inSync: false }, ecsAgent: { inSync: true } })
+  machine.login('third-password')
+  await service.next('ecs-agent.verified')
+  t.equal(machine.state()['setAside'], undefined, 'a change of the source ends it')
+  await service.stop()
+})
+
+void t.test('what somebody else writes while a credential is watched survives the rollback', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_VERIFY_TIMEOUT: '4s', REGCRED_PROBE: 'off' } })
+  machine.startEcsAgent()
+  writeFileSync(join(machine.standIn, 'die'), '1')
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-config.written')
+  appendFileSync(machine.ecsConfig, 'ECS_RESERVED_MEMORY=64\n')
+  await service.next('ecs-agent.rolled-back')
+  t.equal(machine.file(), `${FOREIGN}ECS_RESERVED_MEMORY=64\n`)
+  await service.stop()
+})
+
+void t.test('without a Docker socket the start after the write is the proof', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, docker: false })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  machine.registry.password = 'second-password'
+  machine.login('second-password')
+  await service.next('ecs-agent.verified')
+  t.equal(machine.restarts(), 2)
+  await service.stop()
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'none' })
+  t.equal(machine.restarts(), 2)
+})
+
+void t.test('an old ECS agent that goes on answering is not a success', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_VERIFY_TIMEOUT: '2s' } })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  writeFileSync(join(machine.root, 'bin/systemctl.new'), `#!/bin/sh\ncase "$*" in *restart*) exit 0;; esac\nexec ${join(import.meta.dirname, 'fixtures/ecs-agent/bin/systemctl')} "$@"\n`)
+  chmodSync(join(machine.root, 'bin/systemctl.new'), 0o755)
+  renameSync(join(machine.root, 'bin/systemctl.new'), join(machine.root, 'bin/systemctl'))
+  const { status, stdout } = await machine.run('sync', '--json')
+  t.equal(status, 75)
+  t.match(JSON.parse(stdout), { ok: false, code: 'E_NOT_VERIFIED', action: 'rolled-back' })
+  t.equal(machine.file(), FOREIGN)
+})
+
+void t.test('Upstart is asked for its status, a stop and a start, never a restart', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, init: 'upstart', docker: false })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  t.match(machine.calls().filter((line) => !line.startsWith('status')), ['stop ecs', 'start ecs'])
+  await service.stop()
+})
+
+for (const init of ['systemd', 'upstart'] as const) {
+  void t.test(`an ECS agent that an administrator stopped is not started (${init})`, async (t) => {
+    const machine = await testMachine(t, { ecsConfig: FOREIGN, init })
+    machine.startEcsAgent()
+    machine.stopEcsAgent()
+    machine.login('first-password')
+    t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'wrote' })
+    t.equal(machine.starts().length, 1)
+    machine.startEcsAgent()
+    t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'none' }, 'its own start has read the file')
+  })
+}
+
+void t.test('an ECS agent that failed for good is reported and not fought', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  writeFileSync(join(machine.standIn, 'die'), '5')
+  machine.startEcsAgent()
+  machine.login('first-password')
+  let document = JSON.parse((await machine.run('sync', '--json')).stdout) as { action: string; warnings: { code: string; message: string }[] }
+  // The stand-in's own end may still be on its way.
+  while (document.action !== 'wrote' && document.action !== 'none') document = JSON.parse((await machine.run('sync', '--json')).stdout) as typeof document
+  t.match(document.warnings, [{ code: 'W_ECS_AGENT_DOWN', message: /status 5/ }])
+  t.equal(machine.restarts(), 0)
+})
+
+void t.test('two changes within the gap between restarts: the second waits, and nothing is lost', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_MIN_RESTART_GAP: '4s' } })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  t.equal((await machine.run('sync')).status, 0)
+  machine.registry.password = 'second-password'
+  machine.login('second-password')
+  const { status, stdout } = await machine.run('sync', '--json')
+  t.equal(status, 75)
+  t.match(JSON.parse(stdout), { ok: false, code: 'E_RESTART_OWED', action: 'deferred' })
+  t.equal(machine.restarts(), 1)
+  t.match(JSON.parse((await machine.run('status', '--json')).stdout), { restartOwed: true, file: { inSync: true }, ecsAgent: { inSync: false } })
+  const service = machine.service()
+  t.match(await service.next('restart.owed'), { waitMs: Number })
+  await service.next('ecs-agent.verified')
+  t.equal(machine.restarts(), 2)
+  await service.stop()
+})
+
+void t.test('five wake-ups at once are one pass', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_LOG_LEVEL: 'debug' } })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  const settled = service.next('credentials.unchanged')
+  process.kill(service.child.pid ?? 0, 'SIGSTOP')
+  for (let i = 0; i < 5; i++) service.child.kill('SIGHUP')
+  process.kill(service.child.pid ?? 0, 'SIGCONT')
+  await settled
+  const marker = service.next('credentials.unchanged')
+  service.child.kill('SIGHUP')
+  await marker
+  t.equal(service.lines.filter(({ event, trigger }) => event === 'credentials.unchanged' && trigger === 'signal').length, 2, 'the five were one, then the one after')
+  await service.stop()
+})
+
+void t.test('the boot writes and never restarts', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.login('first-password')
+  t.match(JSON.parse((await machine.run('sync', '--boot', '--json')).stdout), { ok: true, action: 'wrote' })
+  t.strictSame(machine.calls(), [], 'not even asked')
+  machine.startEcsAgent()
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  t.equal(machine.restarts(), 0, 'its own first start had read the file')
+  await service.stop()
+})
+
+void t.test('a dry run tells what would be done, and touches nothing', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const inode = statSync(machine.ecsConfig).ino
+  const { status, stdout } = await machine.run('sync', '--dry-run', '--json')
+  t.equal(status, 0)
+  t.match(JSON.parse(stdout), { ok: true, action: 'would-restart', registries: [machine.host], diff: /\+ECS_ENGINE_AUTH_DATA=.*\[redacted\]/ })
+  t.notMatch(stdout, Buffer.from('ci:first-password').toString('base64'))
+  t.equal(statSync(machine.ecsConfig).ino, inode)
+  t.equal(machine.restarts(), 0)
+  t.throws(() => machine.state(), { code: 'ENOENT' }, 'no state either')
+})
+
+void t.test('registries that the source lacks stop the first take-over, by name', async (t) => {
+  const before = `${FOREIGN}ECS_ENGINE_AUTH_TYPE=docker\nECS_ENGINE_AUTH_DATA={"quay.example.com":{"username":"bot","password":"kept-password"}}\n`
+  const machine = await testMachine(t, { ecsConfig: before })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  const refused = await machine.run('sync', '--json')
+  t.equal(refused.status, 65)
+  t.match(JSON.parse(refused.stdout), { code: 'E_TAKEOVER', message: /quay\.example\.com/, fix: /--takeover replace/ })
+  t.equal(machine.file(), before)
+  const replaced = await machine.run('sync', '--takeover', 'replace', '--json')
+  t.match(JSON.parse(replaced.stdout), { action: 'restarted', warnings: [{ code: 'W_DOCKER_TYPE' }, { code: 'W_TAKEOVER' }] })
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
+})
+
+void t.test('rollback puts the last good credentials back, and they stay until the source changes', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.startEcsAgent()
+  machine.login('first-password')
+  t.equal((await machine.run('sync')).status, 0)
+  machine.registry.password = 'second-password'
+  machine.login('second-password')
+  t.equal((await machine.run('sync')).status, 0)
+  t.match(JSON.parse((await machine.run('rollback', '--json')).stdout), { ok: true, action: 'rolled-back', verified: true })
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
+  t.equal(machine.restarts(), 4)
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_SET_ASIDE' })
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
+  t.match(JSON.parse((await machine.run('sync', '--force', '--json')).stdout), { ok: true, action: 'restarted' })
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'second-password'))
+})
+
+void t.test('a symlinked ecs.config is followed, not replaced', async (t) => {
+  const machine = await testMachine(t)
+  const real = join(machine.root, 'etc/ecs/real.config')
+  writeFileSync(real, FOREIGN, { mode: 0o640 })
+  symlinkSync('real.config', machine.ecsConfig)
+  machine.login('first-password')
+  t.equal((await machine.run('sync', '--boot')).status, 0)
+  t.equal(readFileSync(real, 'utf8'), FOREIGN + linesFor(machine.host, 'first-password'))
+  t.equal(statSync(real).mode & 0o777, 0o600)
+})
+
+void t.test('no credential stands anywhere but in ecs.config, its source and the last good copy', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_LOG_LEVEL: 'trace', REGCRED_MIN_RESTART_GAP: '0s' } })
+  const canaries = ['canary-one-4ZkQ7', 'canary-two-8PwX3', 'canary-bad-1LmN9']
+  const forms = canaries.flatMap((canary) => [canary, Buffer.from(`ci:${canary}`).toString('base64'), encodeURIComponent(`ci:${canary}`)])
+  machine.startEcsAgent()
+  machine.registry.password = canaries[0] ?? ''
+  machine.login(canaries[0] ?? '')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  const pid = String(service.child.pid)
+  const processes = ['cmdline', 'environ'].map((name) => readFileSync(`/proc/${pid}/${name}`, 'utf8')).join('\n')
+  machine.registry.password = canaries[1] ?? ''
+  machine.login(canaries[1] ?? '')
+  await service.next('ecs-agent.verified')
+  machine.login(canaries[2] ?? '')
+  await service.next('credentials.refused')
+  machine.writeDocument(`{"auths":{"${machine.host}":{"auth":"${canaries[2] ?? ''}"`)
+  await service.next('credentials.refused', (line) => line['code'] === 'E_JSON_TRUNCATED')
+  await service.stop()
+  const outputs = [service.output(), processes]
+  for (const command of [['status'], ['status', '--json'], ['explain', `${machine.host}/app:1`], ['check', '--json'], ['sync', '--dry-run'], ['probe', '--json'], ['doctor', '--json']]) {
+    const { stdout, stderr } = await machine.run(...command)
+    outputs.push(stdout, stderr)
+  }
+  for (const form of forms) t.notOk(outputs.join('\n').includes(form), 'in no output')
+  const allowed = /^(etc\/ecs\/ecs\.config|root\/\.docker\/config\.json|var\/lib\/ecs-regcred\/last-good\.ecs\.config)$/
+  for (const form of forms) t.strictSame(machine.filesHolding(form).filter((path) => !allowed.test(path)), [])
+})
