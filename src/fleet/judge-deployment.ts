@@ -57,9 +57,10 @@ export function judgeDeployment(service: Service, deploymentId: string, tasks: r
   if (ended !== undefined) return state(ended.verdict, withCause(ended.reason, reports))
   const unpulled = reports.filter((report) => report.status === 'STOPPED' && isPullFailure(report.class as ReasonClass))
   if (deployment === undefined || !isComplete(deployment, deployments)) {
-    // A limit of the registry or a lost route may pass by itself; a refusal does not.
+    // A limit of the registry or a lost route may pass by itself; a refusal does not. A circuit breaker ends it in ECS's own way, which is worth the wait.
     const hopeless = unpulled.filter(({ class: of }) => isRefusal(of as ReasonClass) || of === 'not-found' || of === 'task-credentials')
-    if (hopeless.length >= ENOUGH_FAILURES) return state('failed', `${hopeless.length} tasks could not pull their image; ECS goes on trying`)
+    const guarded = service.deploymentConfiguration?.deploymentCircuitBreaker?.enable === true
+    if (hopeless.length >= ENOUGH_FAILURES && !guarded) return state('failed', `${hopeless.length} tasks could not pull their image; ECS goes on trying`)
     const latest = reports.findLast(isFailure)
     return state(undefined, latest?.reason ?? '')
   }

@@ -51,6 +51,11 @@ t.test('three refused tasks are enough, two are not, and a lost network is waite
   t.match(judgeDeployment(going, OURS, [lost, lost, lost], true), { verdict: undefined, reason: /i\/o timeout/ })
 })
 
+t.test('where a circuit breaker is on, its end is waited for', async (t) => {
+  const guarded = { ...service(deployment({ pendingCount: 1 }), old()), deploymentConfiguration: { deploymentCircuitBreaker: { enable: true, rollback: true } } }
+  t.match(judgeDeployment(guarded, OURS, [stopped(DENIED), stopped(DENIED), stopped(DENIED)], true), { verdict: undefined, counts: { failed: 3 } })
+})
+
 t.test('a task of another deployment does not count', async (t) => {
   const foreign = { ...stopped(DENIED), startedBy: 'ecs-svc/1' }
   t.same(judgeDeployment(service(deployment(), old()), OURS, [foreign, foreign, foreign], true).tasks, [])
