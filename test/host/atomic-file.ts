@@ -7,11 +7,10 @@ import {
 import { join } from 'node:path'
 import { readFileIfAny, removeLeftoverTemps, tightenMode, updateFile } from '../../src/host/atomic-file.js'
 import { processIdentity } from '../../src/host/process-identity.js'
-import { nodeArgs } from '../fixtures/node-args.js'
+import { nodeCommand } from '../fixtures/node-command.js'
 import { standIns } from '../fixtures/stand-ins.js'
 
-const worker = join(import.meta.dirname, '../fixtures/update-worker.ts')
-const workerArgs = (file: string, rounds: number): string[] => [...nodeArgs, worker, file, String(rounds)]
+const worker = nodeCommand(t, 'update-worker.ts')
 const add = (line: string) => (current: Buffer | undefined): Buffer => Buffer.concat([current ?? Buffer.alloc(0), Buffer.from(`${line}\n`)])
 const mode = (path: string): number => statSync(path).mode & 0o7777
 
@@ -105,7 +104,7 @@ t.test('a program that rewrites it without pause is reported, not fought', async
 
 t.test('lines that another process appends all the while survive', { timeout: 60_000 }, async (t) => {
   const path = join(t.testdir({ file: 'count=0\n' }), 'file')
-  const child = spawn(process.execPath, workerArgs(path, 150), { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...worker(path, '150'), { stdio: ['ignore', 'pipe', 'inherit'] })
   const exit = once(child, 'exit')
   await once(child.stdout, 'data')
   let lines = 0
@@ -128,8 +127,8 @@ t.test('killed at any moment, it leaves a whole file, and temp files that are re
     return count === 'count=0' || ours === `ours=${count?.slice('count='.length).padEnd(200_000, 'x')}`
   }
   let leftovers = 0
-  for (let kill = 0; kill < 6; kill++) {
-    const child = spawn(process.execPath, workerArgs(path, 1_000_000), { stdio: ['ignore', 'pipe', 'inherit'] })
+  for (let kill = 0; kill < 25; kill++) {
+    const child = spawn(...worker(path, '1000000'), { stdio: ['ignore', 'pipe', 'inherit'] })
     const exit = once(child, 'exit')
     await once(child.stdout, 'data')
     const until = performance.now() + Math.random() * 30
@@ -184,7 +183,7 @@ t.test('a disk that takes no more, and a process that may open no more files', a
   const noFiles = (spare: number): [string, string] => [`ulimit -n 200; SPARE_FILES=${spare}; export SPARE_FILES`, 'EMFILE']
   for (const [limit, errno] of [['ulimit -f 8', 'EFBIG'], noFiles(0), noFiles(1), noFiles(2)] as const) {
     const path = join(t.testdir({ file: 'count=0\n' }), 'file')
-    const { stdout, status, stderr, signal } = spawnSync('sh', ['-c', `${limit}; exec "$@"`, 'sh', process.execPath, ...workerArgs(path, 1)], { encoding: 'utf8' })
+    const { stdout, status, stderr, signal } = spawnSync('sh', ['-c', `${limit}; exec "$@"`, 'sh', ...worker(path, '1').flat()], { encoding: 'utf8' })
     t.match(stdout, `"code":"E_ECS_CONFIG","message":"cannot write ${path}: `)
     t.match(stdout, errno)
     t.equal(status, 74, `${signal} ${stderr}`)

@@ -5,13 +5,13 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path'
 import { acquireLock, withLock } from '../../src/host/lock.js'
 import { processIdentity } from '../../src/host/process-identity.js'
-import { nodeArgs } from '../fixtures/node-args.js'
+import { nodeCommand } from '../fixtures/node-command.js'
 
 const never = new AbortController().signal
-const worker = join(import.meta.dirname, '../fixtures/lock-worker.ts')
+const worker = nodeCommand(t, 'lock-worker.ts')
 
 function startWorker(directory: string, rounds: number): ChildProcess {
-  return spawn(process.execPath, [...nodeArgs, worker, directory, String(rounds)], { stdio: ['ignore', 'ignore', 'inherit'] })
+  return spawn(...worker(directory, String(rounds)), { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 t.test('many processes add to one counter, some are killed in the middle, and no two are ever inside at once', { timeout: 120_000 }, async (t) => {
