@@ -68,7 +68,7 @@ export function mergeRegistries(parts: readonly { readonly source: string; reado
     for (const [registry, credential] of registries) {
       const before = merged.get(registry)
       if (before && !isSame(before, credential)) {
-        throw new ServiceError('E_CONFLICT', `${registry}: ${origin.get(registry)} and ${source} hold different credentials for it`, {
+        throw new ServiceError('E_CONFLICT', `${shownRegistry(registry)}: ${origin.get(registry)} and ${source} hold different credentials for it`, {
           source, fix: 'keep it in one of them',
         })
       }

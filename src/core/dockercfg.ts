@@ -1,6 +1,7 @@
 import { ServiceError } from '../errors.js'
 import { encodeBase64 } from './base64.js'
 import type { Credential, Dockercfg, Registries, Warning } from './credential.js'
+import { shownRegistry } from './key-name.js'
 import { HUB_KEY, leftOut } from './registry-name.js'
 
 /*
@@ -24,12 +25,12 @@ export function toDockercfg(
     if (left) warnings.push(left)
     else for (const key of keysOf(registry)) dockercfg.set(key, credential)
   }
-  for (const [host, first] of hostsWithoutKey([...dockercfg.keys()], registries)) {
+  for (const [host, first] of hostsWithoutKey(dockercfg, registries)) {
     const credential = registries.get(first)
     if (credential) dockercfg.set(host, credential)
     warnings.push({
       code: 'W_BARE_HOST',
-      message: `${host} has keys for paths only, and the ECS agent would serve its other images at random; they get the entry of ${first}. Add one for ${host} to choose`,
+      message: `${shownRegistry(host)} has keys for paths only, and the ECS agent would serve its other images at random; they get the entry of ${shownRegistry(first)}. Add one for the host to choose`,
     })
   }
   if (dockercfg.size === 0 && !options.allowEmpty) {
@@ -86,9 +87,9 @@ function keysOf(registry: string): string[] {
 }
 
 /** Hosts that have keys for paths only, each with the name whose entry it shall repeat: its shortest, which is the nearest to the host itself. */
-function hostsWithoutKey(keys: readonly string[], registries: Registries): ReadonlyMap<string, string> {
+function hostsWithoutKey(dockercfg: Dockercfg, registries: Registries): ReadonlyMap<string, string> {
   const hosts = new Map<string, string>()
-  const paths = [...registries.keys()].filter((name) => name !== HUB_KEY && name.includes('/') && keys.includes(`${name}/`))
+  const paths = [...registries.keys()].filter((name) => name !== HUB_KEY && name.includes('/') && dockercfg.has(`${name}/`))
   for (const name of paths.sort((a, b) => a.length - b.length || (a < b ? -1 : 1))) {
     const [host = ''] = name.split('/', 1)
     if (!registries.has(host) && !hosts.has(host)) hosts.set(host, name)

@@ -59,7 +59,15 @@ function isWordy(name: string): boolean {
 }
 
 function isRegistryLike(name: string): boolean {
-  const host = /^(?:https?:\/\/)?([A-Za-z0-9.-]+)(?::\d{1,5})?(?:\/[A-Za-z0-9._/-]*)?$/.exec(name)?.[1]
-  if (host === undefined) return false
-  return /^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+([A-Z]?[a-z]{1,23}|[A-Z]{2,24})$/.test(host) || /^\d{1,3}(\.\d{1,3}){3}$/.test(host) || host === 'localhost' || /^(https?:\/\/)?[a-z][a-z0-9-]{0,30}:\d{2,5}(\/|$)/.test(name)
+  const [, host, port, path = ''] = /^(?:https?:\/\/)?([A-Za-z0-9.-]+)(:\d{1,5})?(\/[^\s]*)?$/.exec(name) ?? []
+  if (host === undefined || !path.split('/').every(isRepositoryLike)) return false
+  const labels = host.split('.')
+  if (!labels.every((label) => /^([a-z0-9-]+|[A-Z][a-z0-9-]*|[A-Z0-9-]+)$/.test(label) && isRepositoryLike(label.toLowerCase()))) return false
+  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(host) || host === 'localhost') return true
+  return labels.length > 1 ? /^([A-Z]?[a-z]{1,23}|[A-Z]{2,24})$/.test(labels.at(-1) ?? '') : port !== undefined && /^[a-z]/.test(host)
+}
+
+/** One component of a repository's path, in which images are in lower case. A token that slipped in behind a slash is longer or has more digits. */
+function isRepositoryLike(part: string): boolean {
+  return /^[a-z0-9._-]{0,40}$/.test(part) && part.replace(/\D/g, '').length <= 12 && !/([a-z]+\d+){3}/.test(part)
 }

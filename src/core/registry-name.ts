@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.js'
 import type { ErrorDetails } from '../errors.js'
-import { isTame } from './key-name.js'
+import { isTame, shownRegistry } from './key-name.js'
 
 /** The one key that the ECS agent looks up for images of Docker Hub, and so the canonical name of Docker Hub. */
 export const HUB_KEY = 'https://index.docker.io/v1/'
@@ -34,10 +34,10 @@ export function canonicalRegistry(name: string, details: ErrorDetails = {}): str
 /** Whether the ECS agent never uses an entry of this (canonical) name, and with which warning it is left out. */
 export function leftOut(registry: string): { readonly code: 'W_ECR_HOST' | 'W_HUB_PATH'; readonly message: string } | undefined {
   if (/^[^/]+\.dkr[.-]ecr(-fips)?\./.test(registry)) {
-    return { code: 'W_ECR_HOST', message: `${registry}: the ECS agent signs in to ECR itself; left out` }
+    return { code: 'W_ECR_HOST', message: `${shownRegistry(registry)}: the ECS agent signs in to ECR itself; left out` }
   }
   if (registry.startsWith('docker.io/')) {
-    return { code: 'W_HUB_PATH', message: `${registry}: the ECS agent uses one credential for all of Docker Hub, a path under it never matches; left out` }
+    return { code: 'W_HUB_PATH', message: `${shownRegistry(registry)}: the ECS agent uses one credential for all of Docker Hub, a path under it never matches; left out` }
   }
   return undefined
 }

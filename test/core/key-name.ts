@@ -4,7 +4,7 @@ import { isTame, keyPath, shownName, shownNames, shownRegistry } from '../../src
 t.test('words and registries are shown', (t) => {
   for (const name of [
     'auths', 'user_name', 'dbInstanceIdentifier', 'foo', 'HttpHeaders', 'key1', 'token2', '.dockerconfigjson', 'API_KEY', 'Cluster name', 'https://index.docker.io/v1/', 'r.io', 'r1.example.com:5000/a/b',
-    'localhost:5000', 'registry2:5000', '10.0.0.1', 'spring.datasource.password',
+    'localhost:5000', 'Registry.Example.com', 'R.IO/v2/', '123456789012.dkr.ecr.eu-west-1.amazonaws.com', 'https://acme.jfrog.io/team-a/my_app2', 'registry2:5000', '10.0.0.1', 'spring.datasource.password',
   ]) {
     t.ok(isTame(name), name)
     t.equal(shownName(name), `"${name}"`)
@@ -15,7 +15,7 @@ t.test('words and registries are shown', (t) => {
 t.test('what could log in is told by its length', (t) => {
   for (const name of [
     'ghp_AbCdEf123456', 'hunter2', 's3cr3t', 'ci:s3cr3t', 'https://u:p@r.io', 'dckr_pat_x7Y', 'QUAYROBOTEXAMPLE', 'Tr0ub4dor&3', 'YWNtZS1ib3Q6ZGNrcl9wYXQ=', 'eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM',
-    'correcthorsebatterystaple', '', 'a\nb', '\x1b[31m', 'r.io?token=x', 'x'.repeat(101), 'pässwort',
+    'acme.jfrog.io/YreDprNXFfVjh3X3E2cX4', 'r.io/9f86d081884c7d659a2feaa0c55ad015', 'bHI6eDN3JHg5.r.io', 'https://hooks.example.com/T0A1B2/x9', 'correcthorsebatterystaple', '', 'a\nb', '\x1b[31m', 'r.io?token=x', 'x'.repeat(101), 'pässwort',
   ]) {
     t.notOk(isTame(name), JSON.stringify(name))
     t.equal(shownName(name), `(a name of ${name.length} characters)`)
