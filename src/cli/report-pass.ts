@@ -17,7 +17,7 @@ type EndedPass = { readonly result: PassResult | undefined; readonly error: Serv
 export async function reportPass(machine: Machine, pass: EndedPass, signal: AbortSignal): Promise<void> {
   const { settings, environment } = machine
   const parts: [boolean, string, () => Promise<void>][] = [
-    [isWatched(environment), 'tell systemd that the service is alive', () => feedWatchdog(signal)],
+    [watchdogMs(environment) > 0, 'tell systemd that the service is alive', () => feedWatchdog(watchdogMs(environment), settings.intervalMs, signal)],
     [settings.metricsFile !== undefined, 'write the metrics file', () => writeMetrics(settings, pass, signal)],
     [settings.publishVersion, "publish the version as the container instance's attribute", () => publish(machine, pass, signal)],
   ]
@@ -32,12 +32,25 @@ function warn(log: Logger, what: string, error: unknown, signal: AbortSignal): v
   log.warn({ event: 'report.failed', code: known?.code ?? 'E_BUG', fix: known?.details.fix }, `could not ${what}: ${known?.message ?? (error instanceof Error ? error.name : 'unknown error')}`)
 }
 
-function isWatched(environment: NodeJS.ProcessEnv): boolean {
-  return Boolean(environment['NOTIFY_SOCKET']) && Number(environment['WATCHDOG_USEC']) > 0
+/** WatchdogSec= of the unit (sd_watchdog_enabled(3)); 0 where there is none. */
+function watchdogMs(environment: NodeJS.ProcessEnv): number {
+  return environment['NOTIFY_SOCKET'] ? Number(environment['WATCHDOG_USEC'] ?? 0) / 1000 || 0 : 0
 }
 
-/** WatchdogSec= of the unit must be longer than an interval and the longest pass. Node has no datagram sockets for AF_UNIX, hence the program. */
-async function feedWatchdog(signal: AbortSignal): Promise<void> {
+let nextSign: NodeJS.Timeout | undefined
+
+/**
+ * A sign of life after each pass; where passes are rarer than the watchdog allows, as many more as it takes to the next one, and then no more: a pass
+ * that does not end is what it is there for. Node has no datagram sockets of AF_UNIX, hence the program.
+ */
+async function feedWatchdog(withinMs: number, intervalMs: number, signal: AbortSignal): Promise<void> {
+  clearTimeout(nextSign)
+  const stepMs = withinMs / 2
+  if (intervalMs > stepMs) {
+    nextSign = setTimeout(() => {
+      if (!signal.aborted) void feedWatchdog(withinMs, intervalMs - stepMs, signal).catch(() => undefined)
+    }, stepMs).unref()
+  }
   const { runCommand } = await import('../host/run-command.js')
   await runCommand('systemd-notify', ['WATCHDOG=1'], { timeoutMs: 5_000 }, signal)
 }
