@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import t, { type Test } from 'tap'
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
@@ -115,7 +116,6 @@ t.test('an abort ends the request with its own reason and closes the connection'
 })
 
 t.test('nothing is left on a signal that outlives many requests', async (t) => {
-  const { getEventListeners } = await import('node:events')
   const url = await serve(t, (_, response) => response.end())
   const { signal } = new AbortController()
   for (let i = 0; i < 20; i++) await httpRequest(url, { timeoutMs: 60_000 }, signal)

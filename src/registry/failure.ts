@@ -6,7 +6,7 @@ export function describeFailure(error: unknown, host: string, timeoutMs: number)
   if (error.name === 'TimeoutError') {
     return new ProbeEnd('timeout', `${host} gave no complete answer within ${timeoutMs / 1000} s: check its state, and the route, the security group and the proxy to it`)
   }
-  const code = (error as NodeJS.ErrnoException).code ?? ''
+  const code = String((error as NodeJS.ErrnoException).code ?? '')
   if (/^(ENOTFOUND|EAI_)/.test(code)) return new ProbeEnd('dns', `the name ${host} cannot be resolved (${code}): check the spelling and the DNS of this machine`)
   if (/^(EPROTO|ERR_SSL_)/.test(code)) return new ProbeEnd('no-tls', `${host} does not answer in TLS (${code}): if it is meant to speak plain http, name it in REGCRED_PROBE_INSECURE`)
   if (code in CERTIFICATE) return new ProbeEnd('tls', `the certificate of ${host} ${CERTIFICATE[code]} (${code})`)

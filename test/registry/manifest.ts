@@ -32,6 +32,13 @@ t.test('an image that may be pulled, asked by HEAD with every type of manifest',
   t.equal(requests.at(-1)?.path, `/v2/team/app/manifests/${digest}`)
 })
 
+t.test('a scope that the challenge names as well is asked for once', async (t) => {
+  const { host, requests } = await serve(t, ({ path, authorization }, self) => path === '/token' ? { status: 200, body: { token: 'x' } }
+    : authorization === undefined ? { status: 401, headers: { 'www-authenticate': `Bearer realm="${self}/token",scope="repository:app:pull other"` } } : { status: 200 })
+  await probe(`${host}/app`)
+  t.strictSame(requests[1]?.query.getAll('scope'), ['repository:app:pull', 'other'])
+})
+
 t.test('what a registry says no with', async (t) => {
   for (const [manifest, expected] of [
     [{ status: 401 }, { verdict: 'refused', class: 'not-found', reason: /does not exist, or the account has no right/ }],
@@ -59,6 +66,10 @@ t.test('without a credential the pull is anonymous, and a registry that gives no
   const { host, requests } = await registry(t, { status: 200 })
   t.match(await probeImage(`${host}/team/app`, undefined, { insecure: [], timeoutMs: 5000 }, never), { verdict: 'refused', class: 'unauthorized' })
   t.ok(requests.every(({ authorization, query }) => authorization === undefined && !query.has('account')))
+  const withUser = await serve(t, ({ path, authorization }, self) => path === '/token' ? { status: 200, body: { token: 'x' } }
+    : authorization === undefined ? { status: 401, headers: { 'www-authenticate': `Bearer realm="${self.replace('//', '//evil:user@')}/token"` } } : { status: 200 })
+  t.match(await probeImage(`${withUser.host}/app`, undefined, { insecure: [], timeoutMs: 5000 }, never), { class: 'ok' })
+  t.equal(withUser.requests[1]?.authorization, undefined, 'a user in the realm is not taken for one')
   const basicOnly = await serve(t, () => ({ status: 401, headers: { 'www-authenticate': 'Basic realm="r"' } }))
   t.match(await probeImage(`${basicOnly.host}/app`, undefined, { insecure: [], timeoutMs: 5000 }, never), { class: 'unauthorized', reason: /no credential for it/ })
 })

@@ -58,6 +58,7 @@ t.test('the habits of those who say no', async (t) => {
     ['ECR', { status: 400, body: denied('DENIED', 'Your Authorization Token is invalid.') }, { verdict: 'refused', class: 'forbidden' }],
     ['an edge that counts', { status: 429, headers: { 'retry-after': '30' }, body: denied('TOOMANYREQUESTS', 'too many failed login attempts') },
       { verdict: 'unknown', class: 'rate-limited', reason: /too many failed login attempts.*try again in 30 s/ }],
+    ['an edge that counts and blames', { status: 429, body: denied('DENIED', 'slow down') }, { verdict: 'unknown', class: 'rate-limited' }],
     ['a token server that is down', { status: 503, body: '<html>oops</html>' }, { verdict: 'unknown', class: 'server-error', reason: /503\)/ }],
     ['a token server that is not there', { status: 404 }, { verdict: 'unknown', class: 'not-a-registry' }],
     ['a login page', { status: 200, body: '<html>log in</html>' }, { verdict: 'unknown', class: 'not-a-registry', reason: /without a token/ }],
@@ -252,6 +253,9 @@ t.test('one bound for the whole conversation, not for each request of it', async
   const started = performance.now()
   t.match(await probe(t, host, { timeoutMs: 150 }), { class: 'timeout', reason: new RegExp(hanging) }, 'the one that hangs is named')
   t.ok(performance.now() - started < 2000)
+
+  const slow = await serve(t, tokenRegistry('ci', canary), undefined, 150)
+  t.match(await probe(t, slow.host, { timeoutMs: 250 }), { class: 'timeout' }, 'each answer comes in time, all of them together do not')
 })
 
 t.test('a long answer is not read to its end', async (t) => {
@@ -282,7 +286,9 @@ t.test('what is no host is not asked, and not repeated', async (t) => {
 })
 
 t.test('an abort is no verdict', async (t) => {
-  const controller = new AbortController()
-  const host = await serveRaw(t, () => controller.abort(new Error('stopping')))
-  await t.rejects(probeRegistry(host, right, { insecure: [], timeoutMs: 5000 }, controller.signal), { message: 'stopping' })
+  for (const [reason, expected] of [[new Error('stopping'), { message: 'stopping' }], [undefined, { name: 'AbortError' }], [new DOMException('late', 'TimeoutError'), { message: 'late' }]] as const) {
+    const controller = new AbortController()
+    const host = await serveRaw(t, () => controller.abort(reason))
+    await t.rejects(probeRegistry(host, right, { insecure: [], timeoutMs: 5000 }, controller.signal), expected)
+  }
 })
