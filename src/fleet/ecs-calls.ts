@@ -16,6 +16,7 @@ export type EcsCalls = {
   readonly describeTasks: (tasks: readonly string[], signal: AbortSignal) => Promise<Task[]>
   readonly describeTaskDefinition: (taskDefinition: string, signal: AbortSignal) => Promise<TaskDefinition | undefined>
   readonly containerInstances: (signal: AbortSignal) => Promise<ContainerInstance[]>
+  /** @param targetId whole ARN, which tells the type as well */
   readonly putAttributes: (targetId: string, attributes: Readonly<Record<string, string>>, signal: AbortSignal) => Promise<void>
 }
 
@@ -91,7 +92,7 @@ export async function ecsCalls(cluster: string, knownRegion?: string): Promise<E
       })
     },
     putAttributes: async (targetId, attributes, signal) => {
-      const list = Object.entries(attributes).map(([name, value]) => ({ name, value, targetType: 'container-instance' as const, targetId }))
+      const list = Object.entries(attributes).map(([name, value]) => ({ name, value, targetId }))
       await call('PutAttributes', targetId, (abortSignal) => client.send(new sdk.PutAttributesCommand({ cluster, attributes: list }), { abortSignal }), signal)
     },
   }

@@ -93,7 +93,9 @@ async function rollOutService(calls: EcsCalls, plan: ServicePlan, options: Rollo
 
 async function startDeployment(calls: EcsCalls, plan: ServicePlan): Promise<string | undefined> {
   // Whole, with circuit breaker, alarms and all: what is left out might be taken for unset.
-  const service = await calls.updateService(plan.name, { forceNewDeployment: true, deploymentConfiguration: { ...plan.own, ...plan.limits } })
+  // A setting that is not known could not be put back, so it is left alone.
+  const change = plan.own === undefined ? {} : { deploymentConfiguration: { ...plan.own, ...plan.limits } }
+  const service = await calls.updateService(plan.name, { forceNewDeployment: true, ...change })
   return service.deployments?.find(({ status }) => status === 'PRIMARY')?.id
 }
 

@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Refusal, serveAws, type Actions, type Call } from '../fixtures/aws/json-endpoint.js'
 import { runCommandLine } from '../fixtures/command-line.js'
+import { PROGRAM } from '../fixtures/machine.js'
 
 const IMAGE = 'registry.example.com/app:1'
 const DENIED = "CannotPullContainerError: Error response from daemon: pull access denied for registry.example.com/app, repository does not exist or may require 'docker login'"
@@ -257,3 +260,17 @@ t.test('what cannot be meant is refused with 64', async (t) => {
   }
 })
 
+
+t.test('Ctrl-C ends the built program in good order: 75, and the deployment is left going', async (t) => {
+  const calls = await cluster(t, { web: { fate: 'pending' } })
+  const child = spawn(process.execPath, [PROGRAM, 'rollout', '--cluster', 'prod', '--service', 'web'], { env: { ...process.env, HOME: '/nonexistent' } })
+  t.teardown(() => child.kill('SIGKILL'))
+  let stdout = ''
+  child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
+  child.stderr.on('data', (chunk: Buffer) => { if (chunk.includes('rolling')) child.kill('SIGINT') })
+  const [status] = await once(child, 'close')
+  t.equal(status, 75)
+  t.match(stdout, /web {2}interrupted/)
+  t.match(stdout, 'to put its own percentages back: aws ecs update-service --cluster prod --service web')
+  t.equal(updates(calls).length, 1)
+})

@@ -23,8 +23,8 @@ t.test('version and time are put on the container instance, in its own region', 
     input: {
       cluster: 'prod',
       attributes: [
-        { name: 'ecs-regcred.version', value: ID, targetType: 'container-instance', targetId: ARN },
-        { name: 'ecs-regcred.at', value: '2026-01-01T00:00:00.000Z', targetType: 'container-instance', targetId: ARN },
+        { name: 'ecs-regcred.version', value: ID, targetId: ARN },
+        { name: 'ecs-regcred.at', value: '2026-01-01T00:00:00.000Z', targetId: ARN },
       ],
     },
   }])
