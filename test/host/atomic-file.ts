@@ -2,7 +2,8 @@ import t from 'tap'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
-  appendFileSync, chmodSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync, symlinkSync, unlinkSync, writeFileSync,
+  appendFileSync, chmodSync, chownSync, closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync, symlinkSync, unlinkSync,
+  writeFileSync, writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { readFileIfAny, removeLeftoverTemps, tightenMode, updateFile } from '../../src/host/atomic-file.js'
@@ -26,7 +27,7 @@ t.test('a new file is private whatever the umask is', async (t) => {
 t.test('an existing mode is kept but never wider than asked, and the owner stays', async (t) => {
   for (const [before, after] of [[0o644, 0o600], [0o600, 0o600], [0o440, 0o400], [0o755, 0o600]] as const) {
     const path = join(t.testdir({ file: '' }), 'file')
-    if (process.getuid?.() === 0) (await import('node:fs')).chownSync(path, 1234, 5678)
+    if (process.getuid?.() === 0) chownSync(path, 1234, 5678)
     chmodSync(path, before)
     const { uid, gid } = statSync(path)
     await updateFile(path, add('A=1'))
@@ -70,6 +71,21 @@ t.test('a line that another program adds while ours is worked out is not lost', 
     return add('OURS=1')(current)
   })
   t.equal(readFileSync(path, 'utf8'), 'A=1\nTHEIRS=1\nOURS=1\n')
+})
+
+t.test('a line that lands in the replaced file, through a descriptor opened before, is carried over', async (t) => {
+  const path = join(t.testdir({ file: 'A=1\n' }), 'file')
+  const theirs = openSync(path, 'a')
+  t.teardown(() => closeSync(theirs))
+  const { ino } = statSync(path)
+  const append = (): void => {
+    if (statSync(path).ino === ino) setImmediate(append)
+    else writeSync(theirs, 'THEIRS=1\n')
+  }
+  append()
+  const { bytes } = await updateFile(path, (current) => Buffer.from(`OURS=1\n${(current ?? '').toString().replace('OURS=1\n', '')}`))
+  t.equal(readFileSync(path, 'utf8'), 'OURS=1\nA=1\nTHEIRS=1\n')
+  t.equal(bytes.toString(), 'OURS=1\nA=1\nTHEIRS=1\n')
 })
 
 t.test('a file that another program replaces, makes, removes or links elsewhere meanwhile is looked at again', async (t) => {
