@@ -7,7 +7,7 @@ import { ServiceError } from './errors.js'
 import { readFileIfAny, removeLeftoverTemps, tightenMode, updateFile } from './host/atomic-file.js'
 import { withLock } from './host/lock.js'
 import { fingerprint, now, readState, removeStateTemps, saveLastGood, writeState } from './host/state.js'
-import { bringEcsAgent, type Outcome } from './pass/bring-ecs-agent.js'
+import { bringEcsAgent, type Outcome, wouldRestart } from './pass/bring-ecs-agent.js'
 import { authOnDisk } from './pass/auth-on-disk.js'
 import type { Pass, PassAction, PassOptions, PassResult } from './pass/pass.js'
 import { type FilePlan, planFile } from './pass/plan-file.js'
@@ -52,7 +52,10 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   if (plan !== undefined && plan.authData === undefined && !options.dryRun) await attempt(() => tightenMode(settings.ecsConfigPath, 0o600))
 
   // A source that is away is no reason to leave a restart unpaid: the second fact is looked at all the same.
-  const outcome = options.boot || signal.aborted ? undefined : await attempt(() => bringEcsAgent(pass, signal))
+  const outcome = options.boot || signal.aborted ? undefined : await attempt(async (): Promise<Outcome> => {
+    if (!options.dryRun || plan?.authData === undefined) return bringEcsAgent(pass, signal)
+    return { action: !options.noRestart && await wouldRestart(pass, signal) ? 'would-restart' : 'none', verified: false }
+  })
   if (outcome?.action === 'rolled-back') errors.unshift(rolledBack(pass))
 
   const [error] = errors

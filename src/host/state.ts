@@ -66,7 +66,7 @@ export type State = {
   /** ISO 8601. */
   lastSuccess?: string
   /** Of the credentials that were applied, by registry. */
-  probes?: Readonly<Record<string, { readonly verdict: 'accepted' | 'unknown'; readonly reason: string; readonly at: string }>>
+  probes?: Readonly<Record<string, { readonly verdict: 'accepted' | 'refused' | 'unknown'; readonly reason: string; readonly at: string }>>
 }
 
 const SCHEMA = 1

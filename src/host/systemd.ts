@@ -65,8 +65,9 @@ export function parseUnit(properties: Partial<Record<string, string>>, queued: s
     const startedAtUs = number('ExecMainStartTimestampMonotonic')
     return { state: parseState(properties, queued), detail, pid, ...(startedAtUs > 0 ? { startedAtUs } : {}) }
   }
-  // ExecMainCode 1 is CLD_EXITED (waitid(2)); 2 and 3 are signals.
-  const exited = number('ExecMainCode') === 1 && number('ExecMainStartTimestampMonotonic') > 0
+  // ExecMainCode 1 is CLD_EXITED (waitid(2)); 2 and 3 are signals. An answer without it still tells the status of a unit that failed.
+  const exited = properties['ExecMainCode'] === undefined ? properties['ActiveState'] === 'failed' && properties['ExecMainStatus'] !== undefined
+    : number('ExecMainCode') === 1 && number('ExecMainStartTimestampMonotonic') > 0
   return { state: parseState(properties, queued), detail, ...(exited ? { exitStatus: number('ExecMainStatus') } : {}) }
 }
 

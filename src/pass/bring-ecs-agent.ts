@@ -95,6 +95,13 @@ async function orderRestart({ settings, state }: Pass, init: InitSystem): Promis
   await writeState(settings.stateDir, state)
 }
 
+/** Whether a change of the file, not made yet, would take a restart. */
+export async function wouldRestart({ settings, state }: Pass, signal: AbortSignal): Promise<boolean> {
+  const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
+  const { facts } = await observe(settings, init, remembered(state), signal)
+  return init !== undefined && decideEcsAgent({ ...facts, holdsFile: false, changePending: true }) === 'restart'
+}
+
 /** It already holds the file, or need not. What is left is a change that nobody has been seen healthy with. */
 async function nothingToRestart(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
   const { pending } = pass.state
