@@ -156,6 +156,20 @@ t.test('a symlinked file wakes when its target is written, replaced, or the link
   await watch.after(() => dockerLogin(join(root, 'elsewhere/creds.json'), document('and on')))
 })
 
+t.test('a link pointed at another file of the same directory is followed there', async (t) => {
+  const root = t.testdir({ 'one.json': document('one'), 'two.json': document('two') })
+  const path = join(root, 'config.json')
+  await symlink('one.json', path)
+  const watch = await watching(t, path)
+  await watch.after(async () => {
+    await symlink('two.json', join(root, 'next'))
+    await rename(join(root, 'next'), path)
+  })
+  await settle(watch)
+  await watch.after(() => dockerLogin(join(root, 'two.json'), document('three')))
+  t.equal(await text(path), document('three'))
+})
+
 t.test('a Kubernetes volume, whose ..data link is swapped, wakes', async (t) => {
   const root = t.testdir({ volume: { '..2026_01': { 'config.json': document('one') } } })
   const volume = join(root, 'volume')
