@@ -85,6 +85,7 @@ export function refusePlaceholder(context: DocumentContext, value: string, what:
 // Whole values only, but for a template's own braces: a real password may well contain "changeme".
 const PLACEHOLDERS = [
   /^change[-_ ]?me!?$/i,
+  /^(null|undefined|None)$/, // what `jq -r` and template languages print for a value that is not there
   /^\$\{[A-Za-z_][^{}]*\}$/,
   /^<[A-Za-z][A-Za-z0-9 _.-]*>$/,
   /\{\{[-~]?\s*[.$A-Za-z_][\w\s.:/|$"'()-]*\}\}/,

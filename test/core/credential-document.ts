@@ -25,7 +25,7 @@ const auths = (registry: string, entry: object) => JSON.stringify({ auths: { [re
 const authOf = (username: string, password: string) => `{"r.io":{"auth":"${b64(`${username}:${password}`)}"}}`
 
 /** Title, document, what it renders to, options, codes of the warnings. */
-const accepted: readonly (readonly [string, string | Uint8Array, string, Options?, readonly string[]?])[] = [
+const accepted: readonly (readonly [title: string, document: string | Uint8Array, rendered: string, options?: Options, warnings?: readonly string[]])[] = [
   ['A1 a docker config.json', config, A1],
   ['A1 every other member of a config.json is nothing to us',
     `{"auths":${A1},"currentContext":"x","plugins":{},"psFormat":"t","proxies":{"default":{}},"detachKeys":"ctrl-q","aliases":{"a":"b"},"whatever":[1,null,true]}`, A1],
@@ -225,7 +225,7 @@ const refused: readonly (readonly [string, string | Uint8Array, ErrorCode, {
     says: /registry\.example\.com: an identity token cannot be carried by dockercfg; use an access token or a robot account/ }],
   ['a registry token', auths('registry.example.com', { registrytoken: secret }), 'E_IDENTITY_TOKEN', {}],
   ['more than a secret can hold', `${config}${' '.repeat(65_536)}`, 'E_TOO_BIG', { says: /the limit is 65536/ }],
-  ...['changeme', 'CHANGE_ME', '${REGISTRY_PASSWORD}', '<password>', '<your token>', '{{ password }}', '{{ .Values.token }}', 'zq212MzEXAMPLE7o6T25Dk0i'].map((value) =>
+  ...['changeme', 'CHANGE_ME', 'null', '${REGISTRY_PASSWORD}', '<password>', '<your token>', '{{ password }}', '{{ .Values.token }}', 'zq212MzEXAMPLE7o6T25Dk0i'].map((value) =>
     [`the placeholder ${value}`, auths('r.io', { username: 'ci', password: value }), 'E_PLACEHOLDER', { says: /r\.io: the password is a placeholder/ }] as const),
   ['AWS\'s sample as auth', auths('r.io', { auth: 'zq212MzEXAMPLE7o6T25Dk0i' }), 'E_PLACEHOLDER', { says: /"auth" is a placeholder/ }],
   ['a template as the whole text', '{{resolve:secretsmanager:prod/reg}}', 'E_PLACEHOLDER', {}, forRegistry],
