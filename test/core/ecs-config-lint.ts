@@ -20,7 +20,7 @@ t.test('a file as the service writes it has no finding', async (t) => {
   t.same(lintEcsConfig(renderEcsConfig(undefined, '{"https://index.docker.io/v1/":{"auth":"dTpw"},"r.tld":{"auth":"dTpw"},"r.tld/a/":{"auth":"dTpx"},"r.tld/a:":{"auth":"dTpx"},"r.tld/a@":{"auth":"dTpx"},"r.tld:5000":{"auth":"dTpw"}}')), [])
 })
 
-const cases: readonly [title: string, file: string, expected: readonly (readonly [id: string, verdict: string, line: number | undefined])[]][] = [
+const cases: readonly (readonly [title: string, file: string, expected: readonly (readonly [id: string, verdict: string, line: number | undefined])[]])[] = [
   ['quoted data', `${TYPE}ECS_ENGINE_AUTH_DATA='{"r.tld":{"auth":"dTpw"}}'\n`, [['quoted', 'broken', 2], ['data-unreadable', 'broken', 2]]],
   ['quoted type', `ECS_ENGINE_AUTH_TYPE="dockercfg"\n${DATA}`, [['quoted', 'broken', 1]]],
   ['export', `${TYPE}export ${DATA}`, [['export', 'broken', 2], ['type-without-data', 'broken', undefined]]],

@@ -36,7 +36,7 @@ t.test('numbers and escapes are those of RFC 8259', (t) => {
 
 t.test('each value knows its place', (t) => {
   const text = '{"auths":\n  {"r.io": [{"é✓": "x"}]}}'
-  const leaf = (((parse(text) as Children).members.get('auths') as Children).members.get('r.io') as { items: JsonNode[] }).items[0] as Children
+  const leaf = (((parse(text) as Children).members.get('auths') as Children).members.get('r.io') as unknown as { items: JsonNode[] }).items[0] as Children
   const value = leaf.members.get('é✓') as JsonNode
   t.same(lineAndColumn(text, value.at), { line: 2, column: 20 })
   t.equal(pathOf(value), 'auths["r.io"][0][2 characters]')

@@ -23,7 +23,8 @@ const json = (value: unknown): RequestListener => (_, response) => response.end(
 
 async function listen(t: Test, where: string | 0, listener: RequestListener): Promise<Server> {
   const server = createServer(listener)
-  server.listen(...(where === 0 ? [0, '127.0.0.1'] as const : [where] as const))
+  if (where === 0) server.listen(0, '127.0.0.1')
+  else server.listen(where)
   await once(server, 'listening')
   t.teardown(() => {
     server.close()
