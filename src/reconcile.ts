@@ -19,13 +19,17 @@ export type Machine = { readonly settings: Settings; readonly source: Credential
 
 /**
  * @returns what was done; what kept the pass from its end is its `error`, logged already
- * @throws {ServiceError} E_LOCKED, or E_STATE where the state directory cannot be used: nothing was done
+ * @throws {ServiceError} E_LOCKED, E_INTERRUPTED, or E_STATE where the state directory cannot be used: nothing was done
  */
 export async function reconcile(machine: Machine, options: PassOptions, signal: AbortSignal): Promise<PassResult> {
   if (options.dryRun) return onePass(machine, options, signal)
   // Another pass may be watching a restart: that is the longest one can last.
   const waitMs = 2 * machine.settings.verifyTimeoutMs + 30_000
-  return withLock(machine.settings.stateDir, waitMs, () => onePass(machine, options, signal), signal)
+  try {
+    return await withLock(machine.settings.stateDir, waitMs, () => onePass(machine, options, signal), signal)
+  } catch (error) {
+    throw asServiceError(error, signal)
+  }
 }
 
 async function onePass(machine: Machine, options: PassOptions, signal: AbortSignal): Promise<PassResult> {
@@ -63,7 +67,9 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     if (error === undefined && outcome?.action !== 'deferred') pass.state.lastSuccess = new Date().toISOString()
     await attempt(() => writeState(settings.stateDir, pass.state))
   }
-  for (const warning of pass.warnings) machine.log.warn({ code: warning.code, trigger: options.trigger }, warning.message)
+  // A poll that finds everything as it was repeats nothing.
+  const level = wrote === undefined && errors.length === 0 && options.trigger === 'poll' ? 'debug' : 'warn'
+  for (const warning of pass.warnings) machine.log[level]({ code: warning.code, trigger: options.trigger }, warning.message)
   for (const problem of errors) logProblem(machine, problem, options)
   const result: PassResult = {
     action: actionOf(plan, wrote !== undefined, outcome, options),
@@ -73,6 +79,7 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     verified: outcome?.verified ?? false,
     containerInstanceArn: outcome?.containerInstanceArn,
     ...(error === undefined ? {} : { error }),
+    retryable: errors.some((problem) => problem.retryable),
     ...(outcome?.lookAgainMs === undefined ? {} : { lookAgainMs: outcome.lookAgainMs }),
     ...(options.dryRun && plan?.authData !== undefined ? { diff: redactedDiff(plan.current, renderEcsConfig(plan.current, plan.authData.reveal())) } : {}),
   }

@@ -33,9 +33,9 @@ export async function runService(service: Service, signal: AbortSignal): Promise
     const trigger = await wakeup.next(waitMs, otherwise, signal).catch(() => undefined)
     if (trigger === undefined) break
 
-    const { error, lookAgainMs } = await onePass(service, trigger, signal)
+    const { retryable, lookAgainMs } = await onePass(service, trigger, signal)
     if (signal.aborted) break
-    failures = error?.retryable ? failures + 1 : 0
+    failures = retryable ? failures + 1 : 0
     const pollMs = pollDelayMs(settings.intervalMs, Math.random())
     const soonerMs = Math.min(failures > 0 ? backoffMs(failures, Math.random()) : Infinity, lookAgainMs ?? Infinity)
     otherwise = soonerMs < pollMs ? 'retry' : 'poll'
@@ -45,7 +45,7 @@ export async function runService(service: Service, signal: AbortSignal): Promise
   log.info({ event: 'service.stopped' }, 'stopped')
 }
 
-async function onePass(service: Service, trigger: Trigger, signal: AbortSignal): Promise<{ error: ServiceError | undefined; lookAgainMs: number | undefined }> {
+async function onePass(service: Service, trigger: Trigger, signal: AbortSignal): Promise<{ retryable: boolean; lookAgainMs: number | undefined }> {
   const started = performance.now()
   let result: PassResult | undefined
   let error: ServiceError | undefined
@@ -53,7 +53,7 @@ async function onePass(service: Service, trigger: Trigger, signal: AbortSignal):
     result = await reconcile(service, { trigger, splay: true }, signal)
     error = result.error
   } catch (thrown) {
-    if (signal.aborted) return { error: undefined, lookAgainMs: undefined }
+    if (signal.aborted) return { retryable: false, lookAgainMs: undefined }
     if (!(thrown instanceof ServiceError)) throw thrown
     error = thrown
     service.log.error({ event: 'pass.failed', code: error.code, trigger, fix: error.details.fix }, error.message)
@@ -61,5 +61,5 @@ async function onePass(service: Service, trigger: Trigger, signal: AbortSignal):
   await service.afterPass({ result, error, durationMs: Math.round(performance.now() - started) }).catch((problem: unknown) => {
     service.log.warn({ event: 'report.failed', code: problem instanceof ServiceError ? problem.code : 'E_BUG' }, problem instanceof ServiceError ? problem.message : 'reporting failed')
   })
-  return { error, lookAgainMs: result?.lookAgainMs }
+  return { retryable: result?.retryable ?? error?.retryable ?? false, lookAgainMs: result?.lookAgainMs }
 }

@@ -30,8 +30,9 @@ export const sync: Command = {
 
     const result = await untilDone(machine, pass, bounded)
     const error = result.error?.code === 'E_INTERRUPTED' && !signal.aborted ? timedOut(timeoutMs, result.error) : result.error
-    const owed = error === undefined && result.action === 'deferred' ? restartOwed(result) : error
-    const document = { ...(owed === undefined ? { ok: true } : owed.toJSON()), action: result.action, version: result.version, registries: result.registries, warnings: result.warnings, diff: result.diff }
+    const owed = error === undefined && result.action === 'deferred' && !pass.noRestart ? restartOwed(result) : error
+    // A restart that waits for its time is no failure, but the exit status tells that the ECS agent is not there yet.
+    const document = { ...owed?.toJSON(), ok: error === undefined, action: result.action, version: result.version, registries: result.registries, warnings: result.warnings, diff: result.diff }
     if (json) stdout.write(`${JSON.stringify(document)}\n`)
     else tell(result, owed, context)
     return owed?.exitCode ?? 0
@@ -44,7 +45,7 @@ type Options = Omit<Parameters<typeof reconcile>[1], 'trigger'>
 async function untilDone(machine: Machine, options: Options, signal: AbortSignal): Promise<PassResult> {
   for (let failures = 1; ; failures++) {
     const result = await reconcile(machine, { ...options, trigger: failures === 1 ? 'command' : 'retry' }, signal)
-    if (!options.boot || result.error?.retryable !== true || signal.aborted) return result
+    if (!options.boot || !result.retryable || signal.aborted) return result
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, backoffMs(failures, Math.random()))
       signal.addEventListener('abort', () => {
@@ -70,8 +71,8 @@ function timedOut(timeoutMs: number | undefined, cause: ServiceError): ServiceEr
 }
 
 function restartOwed({ lookAgainMs }: PassResult): ServiceError {
-  const when = lookAgainMs === undefined ? 'it was not asked for (--no-restart)' : `restarts closer than REGCRED_MIN_RESTART_GAP wait, so it is due in ${Math.ceil(lookAgainMs / 1000)} s`
-  return new ServiceError('E_RESTART_OWED', `the file is right and the restart of the ECS agent is owed: ${when}`, {
+  const due = `restarts closer than REGCRED_MIN_RESTART_GAP wait, so it is due in ${Math.ceil((lookAgainMs ?? 0) / 1000)} s`
+  return new ServiceError('E_RESTART_OWED', `the file is right and the restart of the ECS agent is owed: ${due}`, {
     fix: 'the service pays it by itself; at once by hand: ecs-regcred sync --force',
   })
 }

@@ -36,10 +36,12 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
     }
   }
   const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
-  if (pass.state.pending?.phase === 'rolling-back') await restoreLastGood(pass)
+  if (pass.state.pending?.phase === 'rolling-back' && !options.dryRun) await restoreLastGood(pass)
   const seen = await observe(settings, init, remembered(pass.state), signal)
 
   if (init === undefined) return withoutService(pass, seen)
+  // Our restart ended badly while nobody watched: the way back is not to be lost with the pass that was cut short.
+  if (seen.facts.job === 'failed' && !options.dryRun && wasRestartedForChange(pass)) return await rollBack(pass, init, seen, signal)
   const action = decideEcsAgent(seen.facts)
   if (action !== 'restart') delete pass.state.owedSince
   switch (action) {
@@ -57,11 +59,16 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
 
   if (options.dryRun) return { action: 'would-restart', verified: false }
   const waitMs = options.force ? 0 : await untilRestartMs(pass)
+  if (options.noRestart) pass.warnings.push({ code: 'W_RESTART_OWED', message: 'the running ECS agent does not hold the credentials of the file, and its restart was not asked for' })
   if (options.noRestart || waitMs > 0) {
     log.info({ event: 'restart.owed', version: pass.state.rendered?.version, waitMs: options.noRestart ? undefined : waitMs, detail: seen.detail }, 'ECS agent restart owed')
     return { action: 'deferred', verified: false, ...(options.noRestart ? {} : { lookAgainMs: waitMs }) }
   }
   return await restartAndVerify(pass, init, signal)
+}
+
+function wasRestartedForChange({ state: { pending } }: Pass): boolean {
+  return pending?.phase === 'written' && pending.restartedAt !== undefined && elapsedMs(pending.restartedAt, now()) !== undefined
 }
 
 async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSignal): Promise<Outcome> {

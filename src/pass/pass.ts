@@ -33,6 +33,8 @@ export type PassResult = {
   readonly warnings: readonly Warning[]
   /** What kept the pass from its end. The fields above still say what was done. */
   readonly error?: ServiceError
+  /** Trying again soon may mend what kept it: true where any of its errors says so, the one above or another. */
+  readonly retryable: boolean
   /** Something is waited for: the next pass belongs there, in milliseconds from now. */
   readonly lookAgainMs?: number
   /** The running ECS agent was seen healthy with the source's credentials in this pass. */

@@ -32,7 +32,7 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   const { auth: onDisk, data } = authOnDisk(current)
   const at = now()
   const started = performance.now()
-  const reading = await pass.source.read(knownVersion(pass, data, at), signal)
+  const reading = await pass.source.read(knownVersion(pass, onDisk.type === 'dockercfg' ? data : undefined, at), signal)
 
   if (reading.documents === undefined) {
     const version = reading.version ?? ''
