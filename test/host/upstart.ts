@@ -31,7 +31,7 @@ t.test('a running job tells the start of its process on the monotonic clock', as
   const status = await upstart.readJob('ecs', never)
   t.match(status, { state: 'running', pid: process.pid, detail: `start/running` })
   const ageMs = (before - (status.startedAtUs ?? 0)) / 1000
-  t.ok(Math.abs(ageMs - performance.now()) < 2000, `this process started ${ageMs} ms ago by /proc, ${performance.now()} ms ago by itself`)
+  t.ok(Math.abs(ageMs - performance.now()) < 20_000, `this process started ${ageMs} ms ago by /proc, ${performance.now()} ms ago by itself`)
 })
 
 t.test('a restart is stop and start, never restart', async (t) => {
