@@ -1,4 +1,5 @@
 /** What others get to see of a pass: the metrics file, the version in the cluster, a sign of life for systemd. Loads nothing where none is wanted. */
+import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import { decideEcsAgent } from '../core/decide.js'
 import { ServiceError } from '../errors.js'
@@ -75,7 +76,11 @@ async function writeMetrics(settings: Settings, { result, error, durationMs }: E
     probes: Object.entries(state.probes ?? {}).filter(([registry]) => registries.has(registry)).map(([registry, { verdict }]) => ({ registry, verdict })),
   }, readCounters((await readFileIfAny(path, 'E_STATE'))?.bytes.toString() ?? ''))
   // Its reader is another program's user, node_exporter's textfile collector or the CloudWatch agent.
-  await updateFile(path, () => Buffer.from(text), { newMode: 0o644, maxMode: 0o644, code: 'E_STATE', root: settings.root })
+  await updateFile(path, () => Buffer.from(text), { newMode: 0o644, maxMode: 0o644, code: 'E_STATE', root: settings.root }).catch((problem: unknown) => {
+    if (!(problem instanceof ServiceError) || (problem.cause as NodeJS.ErrnoException | undefined)?.code !== 'EROFS') throw problem
+    // The unit's ProtectSystem=strict, rather than the disk.
+    throw new ServiceError('E_STATE', problem.message, { fix: `let the unit write there: systemctl edit ecs-regcred, with the lines [Service] and ReadWritePaths=${dirname(path)}; then: systemctl restart ecs-regcred` })
+  })
 }
 
 /** Held back, or changed by somebody else since. A source that cannot be read leaves the last version that was. */

@@ -35,7 +35,7 @@ export const aws: Check = {
 
 /** As the source finds it: the ARN's, the environment's, the profile's, the instance's own. */
 async function findRegion(references: readonly SecretReference[], environment: NodeJS.ProcessEnv, signal: AbortSignal): Promise<string | CheckResult> {
-  const named = references.find(({ region }) => region === undefined) === undefined ? references[0]?.region : environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION']
+  const named = references.every(({ region }) => region !== undefined) ? references[0]?.region : environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION']
   if (named) return named
   const { SecretsManagerClient } = await import('@aws-sdk/client-secrets-manager')
   const { region: _, ...options } = awsClientOptions('', TIMEOUTS)
@@ -43,7 +43,7 @@ async function findRegion(references: readonly SecretReference[], environment: N
   if (profile) return profile
   return readInstanceMetadata('placement/region', signal, environment).catch((error: unknown) => {
     if (signal.aborted) throw error
-    return { ...brokenBy('region', error), message: 'no region is set, and the instance metadata tells none', fix: "set AWS_REGION in /etc/ecs-regcred/ecs-regcred.env, or name the secret by its ARN" }
+    return { ...brokenBy('region', error), message: 'no region is set, and the instance metadata tells none', fix: 'set AWS_REGION in /etc/ecs-regcred/ecs-regcred.env, or name the secret by its ARN' }
   })
 }
 

@@ -37,7 +37,9 @@ function judge(offsetS: number, by: string): CheckResult {
   const off = Math.abs(offsetS)
   if (off < WARNING_S) return ok('clock', `the clock is right by ${by}`)
   const message = `the clock is ${Math.round(off)} s ${offsetS > 0 ? 'ahead' : 'behind'}, by ${by}`
-  return off < BROKEN_S ? warning('clock', message, FIX) : broken('clock', `${message}: AWS refuses what is signed with it, and certificates seem expired or not valid yet`, FIX)
+  return off < BROKEN_S ? warning('clock', message, FIX) : broken('clock',
+    `${message}: AWS refuses what is signed with it, and certificates seem expired or not valid yet`,
+    FIX)
 }
 
 async function urlToAsk({ settings, ecsConfig, environment }: Facts): Promise<string | undefined> {

@@ -21,7 +21,7 @@ function judgeState(service: string, { job, healthy, ecsAgent: { introspection, 
     return ok(id, `${introspection.version ?? 'an ECS agent of unknown version'} is registered${introspection.cluster === undefined ? '' : ` in cluster ${introspection.cluster}`}`)
   }
   if (job.exitStatus === 5) {
-    return broken(id, `the ECS agent ended with status 5, its terminal failure, and is not started again: another cluster than its saved state, a refused registration, or state that could not be saved (${job.detail})`,
+    return broken(id, `the ECS agent ended with status 5, its terminal failure: another cluster than its saved state, a refused registration, or state that could not be saved (${job.detail})`,
       `read the last lines of ${LOGS}. Where ECS_CLUSTER was changed on purpose: systemctl stop ${service}; rm -rf /var/lib/ecs/data/*; systemctl start --no-block ${service}`)
   }
   if (/start-limit/.test(job.detail)) {
@@ -38,10 +38,18 @@ function judgeState(service: string, { job, healthy, ecsAgent: { introspection, 
 
 function byJob(id: string, service: string, job: JobStatus, introspection: EcsAgentReading['introspection']): CheckResult {
   switch (job.state) {
-    case 'absent': return broken(id, `no ECS agent runs here (${introspection.up ? '' : introspection.reason})`, 'install it: yum install ecs-init, then: systemctl enable --now --no-block ecs')
-    case 'not-started': return warning(id, `${service} has not been started since boot; its first start will read ecs.config as it stands then`, `if the boot is over: systemctl enable --now --no-block ${service}`)
-    case 'stopped': return warning(id, `${service} was stopped, and is left so (${job.detail})`, `if that is over: systemctl start --no-block ${service}, or on Amazon Linux 1: start ${service}`)
-    case 'failed': return broken(id, `${service} failed (${job.detail})`, `see why: journalctl -u ${service} -n 100; then: systemctl start --no-block ${service}`)
+    case 'absent': return broken(id,
+      `no ECS agent runs here (${introspection.up ? '' : introspection.reason})`,
+      'install it: yum install ecs-init, then: systemctl enable --now --no-block ecs')
+    case 'not-started': return warning(id,
+      `${service} has not been started since boot; its first start will read ecs.config as it stands then`,
+      `if the boot is over: systemctl enable --now --no-block ${service}`)
+    case 'stopped': return warning(id,
+      `${service} was stopped, and is left so (${job.detail})`,
+      `if that is over: systemctl start --no-block ${service}, or on Amazon Linux 1: start ${service}`)
+    case 'failed': return broken(id,
+      `${service} failed (${job.detail})`,
+      `see why: journalctl -u ${service} -n 100; then: systemctl start --no-block ${service}`)
     case 'starting': return warning(id, `${service} is starting (${job.detail})`, 'look again in a minute: ecs-regcred doctor')
     default: return broken(id, `${service} runs, but the ECS agent does not answer introspection, so it is not registered with its cluster: ${introspection.up ? '' : introspection.reason}`,
       `a start takes up to a minute, a warm pool longer; then read the last lines of ${LOGS}`)
@@ -50,7 +58,9 @@ function byJob(id: string, service: string, job: JobStatus, introspection: EcsAg
 
 function judgeDocker({ settings }: Facts, { container }: EcsAgentReading): CheckResult[] {
   if (container.state !== 'no-socket' && container.state !== 'unreachable') return [ok('docker', 'the Docker socket shows what the ECS agent holds')]
-  return [warning('docker', `Docker cannot be asked what the ECS agent holds: ${container.reason}`, `run as root; systemctl status docker; or name the socket: --docker-socket (now ${settings.dockerSocket})`)]
+  return [warning('docker',
+    `Docker cannot be asked what the ECS agent holds: ${container.reason}`,
+    `run as root; systemctl status docker; or name the socket: --docker-socket (now ${settings.dockerSocket})`)]
 }
 
 async function judgeCredentials(facts: Facts, { facts: { holdsFile }, detail }: Observation): Promise<CheckResult> {
@@ -58,7 +68,9 @@ async function judgeCredentials(facts: Facts, { facts: { holdsFile }, detail }: 
   if (await facts.ecsConfig().catch(() => undefined) === undefined) return skipped(id, 'there is no ecs.config to compare with')
   if (holdsFile === true) return ok(id, 'the running ECS agent holds what ecs.config holds')
   if (holdsFile === null) return skipped(id, `what the ECS agent holds cannot be told now (${detail})`)
-  return broken(id, 'the running ECS agent does not hold what ecs.config holds: it was started before the last change, and pulls with the credentials of then', 'ecs-regcred sync --force restarts it, once')
+  return broken(id,
+    'the running ECS agent does not hold what ecs.config holds: it was started before the last change, and pulls with the credentials of then',
+    'ecs-regcred sync --force restarts it, once')
 }
 
 async function judgeLog({ settings }: Facts, { ecsAgent: { container } }: Observation): Promise<CheckResult> {
@@ -68,5 +80,7 @@ async function judgeLog({ settings }: Facts, { ecsAgent: { container } }: Observ
   const warnings = await readAgentLogWarnings(settings.root, startedAtMs === undefined ? Date.now() - 3_600_000 : startedAtMs - 5_000)
   const last = warnings.filter(({ atMs }) => atMs !== undefined).at(-1)
   if (last === undefined) return ok(id, 'its log holds no complaint about credentials since its start')
-  return broken(id, `the ECS agent itself says since its start: ${last.message}`, 'ecs-regcred sync --force writes the credentials anew and restarts it')
+  return broken(id,
+    `the ECS agent itself says since its start: ${last.message}`,
+    'ecs-regcred sync --force writes the credentials anew and restarts it')
 }

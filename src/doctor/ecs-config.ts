@@ -17,7 +17,9 @@ export const ecsConfig: Check = {
     } catch (error) {
       return [brokenBy('ecs-config', error)]
     }
-    if (file === undefined) return [broken('ecs-config', `there is no ${path}: the ECS agent has no registry credentials, and joins the cluster "default"`, 'ecs-regcred sync writes it; your other settings (ECS_CLUSTER) belong there too')]
+    if (file === undefined) return [broken('ecs-config',
+      `there is no ${path}: the ECS agent has no registry credentials, and joins the cluster "default"`,
+      'ecs-regcred sync writes it; your other settings (ECS_CLUSTER) belong there too')]
     return [...judgeLines(path, file), judgeMode(path, file), judgePulls(readEnvironment(file.bytes))]
   },
 }
@@ -34,9 +36,13 @@ function judgeMode(path: string, { bytes, mode, uid }: FileOnDisk): CheckResult 
   const octal = mode.toString(8).padStart(4, '0')
   // In a line that the ECS agent does not read as such, a comment or an `export`, it is as secret.
   if (!/ECS_ENGINE_AUTH_DATA[ \t]*=[ \t]*\S/i.test(bytes.toString('latin1'))) return ok(id, `${path} has mode ${octal}, and holds no credentials`)
-  if ((mode & 0o007) !== 0) return broken(id, `every user of this machine can read the credentials: ${path} has mode ${octal}`, `chmod 600 ${path}; then change the passwords in it`)
+  if ((mode & 0o007) !== 0) return broken(id,
+    `every user of this machine can read the credentials: ${path} has mode ${octal}`,
+    `chmod 600 ${path}; then change the passwords in it`)
   if ((mode & 0o070) !== 0) return warning(id, `its group can read the credentials: ${path} has mode ${octal}`, `chmod 600 ${path}`)
-  if (uid !== 0 && uid !== process.geteuid?.()) return warning(id, `${path} belongs to user ${uid}, who can read and change the credentials`, `chown root:root ${path}`)
+  if (uid !== 0 && uid !== process.geteuid?.()) return warning(id,
+    `${path} belongs to user ${uid}, who can read and change the credentials`,
+    `chown root:root ${path}`)
   return ok(id, `${path} has mode ${octal}`)
 }
 
@@ -48,8 +54,12 @@ function judgePulls(environment: ReadonlyMap<string, string>): CheckResult {
   const value = (environment.get('ECS_IMAGE_PULL_BEHAVIOR') ?? '').trim()
   switch (value) {
     case 'always': return ok(id, 'an image that the registry refuses fails its task (ECS_IMAGE_PULL_BEHAVIOR=always)')
-    case 'once': return warning(id, 'ECS_IMAGE_PULL_BEHAVIOR=once: an image that was pulled once runs for ever without asking the registry, so a running task does not show that the credential works', PULL_ADVICE)
-    case 'prefer-cached': return warning(id, 'ECS_IMAGE_PULL_BEHAVIOR=prefer-cached: an image that is here runs without asking the registry, so a running task does not show that the credential works', PULL_ADVICE)
+    case 'once': return warning(id,
+      'ECS_IMAGE_PULL_BEHAVIOR=once: an image that was pulled once runs for ever without asking the registry, so a running task does not show that the credential works',
+      PULL_ADVICE)
+    case 'prefer-cached': return warning(id,
+      'ECS_IMAGE_PULL_BEHAVIOR=prefer-cached: an image that is here runs without asking the registry, so a running task does not show that the credential works',
+      PULL_ADVICE)
     default: {
       const why = value === '' || value === 'default' ? 'ECS_IMAGE_PULL_BEHAVIOR is the default' : 'ECS_IMAGE_PULL_BEHAVIOR is no word that the ECS agent knows (always, once, prefer-cached, in lower case), so it is the default'
       return warning(id, `${why}: where the registry refuses a pull, an image that is still here runs instead, and hides the refusal`, PULL_ADVICE)
@@ -65,5 +75,7 @@ export async function judgeFileAgainstSource(facts: Facts, authData: string, reg
   if (registries.length === 0) return skipped(id, 'the source names no registry')
   // The meaning, as a pass compares it: another order of the keys is no difference.
   if (auth.type === 'dockercfg' && sameMeaning(auth, parseEngineAuth('dockercfg', authData))) return ok(id, `${path} holds what the source holds`)
-  return broken(id, data === undefined ? `${path} holds no credentials, and the source does` : `${path} does not hold what the source holds`, 'ecs-regcred sync; what keeps it from that: ecs-regcred sync --dry-run')
+  return broken(id,
+    data === undefined ? `${path} holds no credentials, and the source does` : `${path} does not hold what the source holds`,
+    'ecs-regcred sync; what keeps it from that: ecs-regcred sync --dry-run')
 }

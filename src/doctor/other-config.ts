@@ -23,7 +23,9 @@ export const otherConfig: Check = {
 
     const merged = new Map([...('verdict' in instance ? [] : instance), ...main])
     results.push(...JSON_SETTINGS.filter((name) => (merged.get(name) ?? '') !== '' && readGoJson(merged.get(name) ?? '') === undefined)
-      .map((name) => broken('json-settings', `${name} is not valid JSON: the ECS agent does not start with it, and is tried again for ever`, `write its value as JSON on one line, without quotes around it: grep -n ${name} ${ecsConfigPath}`)))
+      .map((name) => broken('json-settings',
+        `${name} is not valid JSON: the ECS agent does not start with it, and is tried again for ever`,
+        `write its value as JSON on one line, without quotes around it: grep -n ${name} ${ecsConfigPath}`)))
     const named = merged.get('ECS_AGENT_CONFIG_FILE_PATH')
     const jsonPath = underRoot(root, named?.startsWith('/') ? named : JSON_CONFIG)
     const json = await readFileIfAny(jsonPath).catch((error: unknown) => brokenBy('json-config', error))
@@ -44,7 +46,9 @@ function judgeInstance(path: string, instance: ReadonlyMap<string, string>, main
   const fix = `sed -i '/^[[:space:]]*ECS_ENGINE_AUTH_/d' ${path}`
   // A blank value in the later file is set, and wins.
   const effective = held.filter((name) => !main.has(name))
-  if (effective.length > 0) return [broken(id, `${path} sets ${effective.join(' and ')}, ecs.config does not: the ECS agent takes it from there, where nobody keeps it fresh`, `${fix}; then: ecs-regcred sync`)]
+  if (effective.length > 0) return [broken(id,
+    `${path} sets ${effective.join(' and ')}, ecs.config does not: the ECS agent takes it from there, where nobody keeps it fresh`,
+    `${fix}; then: ecs-regcred sync`)]
   return [warning(id, `${path} holds registry credentials too; ecs.config overrides them, and at log level debug ecs-init logs both values`, fix)]
 }
 
@@ -53,15 +57,21 @@ function judgeJson(path: string, text: string, main: ReadonlyMap<string, string>
   const id = 'json-config'
   if (text.trim() === '') return ok(id, 'no ecs.config.json stands in the way')
   const document = readGoJson(text)
-  if (!Array.isArray(document)) return broken(id, `${path} is not a JSON object: the ECS agent does not start with it, and is tried again for ever`, `jq . ${path} shows where; if nothing needs it: rm ${path}`)
+  if (!Array.isArray(document)) return broken(id,
+    `${path} is not a JSON object: the ECS agent does not start with it, and is tried again for ever`,
+    `jq . ${path} shows where; if nothing needs it: rm ${path}`)
   const member = (name: string): GoMember | undefined => (document as readonly GoMember[]).find(([key]) => key.toLowerCase() === name.toLowerCase())
   const [type, data] = [member('EngineAuthType'), member('EngineAuthData')]
   if (type === undefined && data === undefined) return ok(id, `${path} holds no registry credentials`)
   if (data !== undefined && data[1] !== null && !Array.isArray(data[1])) {
-    return broken(id, `EngineAuthData in ${path} is not a JSON object: the ECS agent does not start with it, and is tried again for ever`, removal(path))
+    return broken(id,
+      `EngineAuthData in ${path} is not a JSON object: the ECS agent does not start with it, and is tried again for ever`,
+      removal(path))
   }
   const shadowing = [type !== undefined && !main.get(AUTH_TYPE) && 'EngineAuthType', data !== undefined && !main.get(AUTH_DATA) && 'EngineAuthData'].filter((name) => name !== false)
-  if (shadowing.length > 0) return broken(id, `${path} sets ${shadowing.join(' and ')}, which ecs.config leaves unset: the ECS agent takes it from there, where nobody keeps it fresh`, `${removal(path)}; then: ecs-regcred sync`)
+  if (shadowing.length > 0) return broken(id,
+    `${path} sets ${shadowing.join(' and ')}, which ecs.config leaves unset: the ECS agent takes it from there, where nobody keeps it fresh`,
+    `${removal(path)}; then: ecs-regcred sync`)
   return warning(id, `${path} holds registry credentials too: ecs.config overrides them, but without it they would come back`, removal(path))
 }
 

@@ -29,17 +29,27 @@ async function systemdUnits(signal: AbortSignal): Promise<CheckResult[]> {
   const [service, boot, serviceEnabled, bootEnabled] = await Promise.all([
     systemd.readJob(SERVICE, signal), systemd.readJob(BOOT, signal), readEnabled(SERVICE, signal), readEnabled(BOOT, signal),
   ])
-  if (service.state === 'absent') return [warning('service', `${SERVICE}.service is not installed: nothing follows the source by itself`, 'in the unpacked release: sh install.sh')]
+  if (service.state === 'absent') return [warning('service',
+    `${SERVICE}.service is not installed: nothing follows the source by itself`,
+    'in the unpacked release: sh install.sh')]
   return [
     service.state !== 'running' && service.state !== 'starting'
-      ? broken('service', `${SERVICE}.service does not run (${service.detail}): a new credential would not be seen`, `see why: journalctl -u ${SERVICE} -n 50; then: systemctl reset-failed ${SERVICE}; systemctl start ${SERVICE}`)
+      ? broken('service',
+        `${SERVICE}.service does not run (${service.detail}): a new credential would not be seen`,
+        `see why: journalctl -u ${SERVICE} -n 50; then: systemctl reset-failed ${SERVICE}; systemctl start ${SERVICE}`)
       : serviceEnabled === 'disabled' || serviceEnabled === 'masked'
         ? warning('service', `${SERVICE}.service runs, but is ${serviceEnabled}: not after the next boot`, enable(SERVICE, serviceEnabled))
         : ok('service', `${SERVICE}.service runs, and is ${serviceEnabled}`),
-    boot.state === 'absent' ? warning('boot-service', `${BOOT}.service is not installed: at boot the ECS agent may start with the credentials of before`, 'in the unpacked release: sh install.sh')
-      : boot.state === 'failed' ? warning('boot-service', `${BOOT}.service failed at the last boot (${boot.detail})`, `see why: journalctl -u ${BOOT} -n 50`)
+    boot.state === 'absent' ? warning('boot-service',
+      `${BOOT}.service is not installed: at boot the ECS agent may start with the credentials of before`,
+      'in the unpacked release: sh install.sh')
+      : boot.state === 'failed' ? warning('boot-service',
+        `${BOOT}.service failed at the last boot (${boot.detail})`,
+        `see why: journalctl -u ${BOOT} -n 50`)
         : bootEnabled === 'disabled' || bootEnabled === 'masked'
-          ? warning('boot-service', `${BOOT}.service is ${bootEnabled}: at boot the ECS agent starts with the credentials of before, and is then restarted`, enable(BOOT, bootEnabled))
+          ? warning('boot-service',
+            `${BOOT}.service is ${bootEnabled}: at boot the ECS agent starts with the credentials of before, and is then restarted`,
+            enable(BOOT, bootEnabled))
           : ok('boot-service', `${BOOT}.service is ${bootEnabled}`),
   ]
 }
@@ -57,7 +67,11 @@ async function readEnabled(unit: string, signal: AbortSignal): Promise<string> {
 /** Upstart 0.6.5 has no `enable`: a job that is installed starts by its own stanza. */
 async function upstartJob(signal: AbortSignal): Promise<CheckResult> {
   const { state, detail } = await upstart.readJob(SERVICE, signal)
-  if (state === 'absent') return warning('service', `there is no job ${SERVICE}: nothing follows the source by itself`, 'in the unpacked release: sh install.sh')
+  if (state === 'absent') return warning('service',
+    `there is no job ${SERVICE}: nothing follows the source by itself`,
+    'in the unpacked release: sh install.sh')
   if (state === 'running' || state === 'starting') return ok('service', `the job ${SERVICE} runs`)
-  return broken('service', `the job ${SERVICE} does not run (${detail}): a new credential would not be seen`, `tail -n 50 /var/log/ecs-regcred.log; then: start ${SERVICE}`)
+  return broken('service',
+    `the job ${SERVICE} does not run (${detail}): a new credential would not be seen`,
+    `tail -n 50 /var/log/ecs-regcred.log; then: start ${SERVICE}`)
 }

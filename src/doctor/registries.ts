@@ -34,7 +34,9 @@ function judge(registry: string, { verdict, class: kind, reason }: { readonly ve
   const name = registry === HUB_KEY ? 'docker.io' : registry
   const id = `registry:${name}`
   if (verdict === 'accepted') return ok(id, `${name} accepts the login`)
-  if (verdict === 'refused') return { ...broken(id, `${name} refuses the login: ${reason}`, `put the right password into the source: ecs-regcred secret put --registry ${name}, or docker login ${name}`), code: 'E_REGISTRY_REFUSED' }
+  if (verdict === 'refused') return { ...broken(id,
+    `${name} refuses the login: ${reason}`,
+    `put the right password into the source: ecs-regcred secret put --registry ${name}, or docker login ${name}`), code: 'E_REGISTRY_REFUSED' }
   const fix = FIXES[kind]?.(name.split('/', 1)[0] ?? '') ?? `ecs-regcred probe ${name} asks again`
   // What keeps us from the registry keeps Docker from it as well, but for TLS: Docker trusts /etc/docker/certs.d, too.
   if (kind === 'dns' || kind === 'connection' || kind === 'timeout') return { ...broken(id, `${name} cannot be reached: ${reason}`, fix), code: 'E_REGISTRY_UNAVAILABLE' }

@@ -29,7 +29,9 @@ async function judgeDirectory(path: string, problem: string | undefined): Promis
   const info = await stat(path).catch(() => undefined)
   if (info === undefined) return warning('state', `there is no ${path}: no pass has run here yet`, 'ecs-regcred sync')
   if (problem !== undefined) return warning('state', problem, 'the next pass writes it anew; if it stays, look at the disk: dmesg')
-  if ((info.mode & 0o077) !== 0) return broken('state', `${path} holds the last good credentials, and other users may enter it (mode ${(info.mode & 0o7777).toString(8)})`, `chmod 700 ${path}`)
+  if ((info.mode & 0o077) !== 0) return broken('state',
+    `${path} holds the last good credentials, and other users may enter it (mode ${(info.mode & 0o7777).toString(8)})`,
+    `chmod 700 ${path}`)
   return ok('state', `${path} is the service's alone`)
 }
 
@@ -38,14 +40,20 @@ async function judgeRestart({ seen, initSystem }: Facts): Promise<CheckResult> {
   if (await initSystem() === undefined) return ok(id, 'no restart is owed')
   const { facts } = await seen()
   if (decideEcsAgent(facts) !== 'restart') return ok(id, 'no restart is owed')
-  return warning(id, 'a restart of the ECS agent is owed: the service pays it at its next pass, in its place of the splay window', 'at once: ecs-regcred sync --force')
+  return warning(id,
+    'a restart of the ECS agent is owed: the service pays it at its next pass, in its place of the splay window',
+    'at once: ecs-regcred sync --force')
 }
 
 function judgeHeld({ setAside, refused }: State): CheckResult[] {
   return [
     setAside === undefined ? ok('set-aside', 'no version is set aside')
-      : { ...broken('set-aside', `version ${setAside.version} is set aside since ${setAside.at}: ${setAside.reason}`, 'put a working credential into the source, or try this one again: ecs-regcred sync --force'), code: 'E_SET_ASIDE' },
-    ...(refused === undefined ? [] : [{ ...broken('refused', `version ${refused.version} is not applied: ${refused.registries.join(', ')} refused it`, 'put the right password into the source; to try this one again: systemctl reload ecs-regcred'), code: 'E_REGISTRY_REFUSED' as const }]),
+      : { ...broken('set-aside',
+        `version ${setAside.version} is set aside since ${setAside.at}: ${setAside.reason}`,
+        'put a working credential into the source, or try this one again: ecs-regcred sync --force'), code: 'E_SET_ASIDE' },
+    ...(refused === undefined ? [] : [{ ...broken('refused',
+      `version ${refused.version} is not applied: ${refused.registries.join(', ')} refused it`,
+      'put the right password into the source; to try this one again: systemctl reload ecs-regcred'), code: 'E_REGISTRY_REFUSED' as const }]),
   ]
 }
 

@@ -17,7 +17,7 @@ import { never, standIns } from '../fixtures/stand-ins.js'
 const KEY = 'ab'.repeat(32)
 const DATA = '{"registry.example.com":{"auth":"Y2k6Y2FuYXJ5LVBhNTV3b3Jk"}}'
 const ARN = 'arn:aws:ecs:eu-west-1:123456789012:container-instance/prod/0123456789abcdef'
-const fine: PassResult = { action: 'none', version: 'v1', registries: ['registry.example.com'], warnings: [], verified: true, containerInstanceArn: ARN }
+const fine: PassResult = { action: 'none', retryable: false, version: 'v1', registries: ['registry.example.com'], warnings: [], verified: true, containerInstanceArn: ARN }
 
 function host(t: Test, options: { readonly state?: Record<string, unknown>; readonly data?: string; readonly environment?: NodeJS.ProcessEnv } = {}) {
   // Not t.testdir: the stand-ins have that.
