@@ -1,0 +1,74 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { testMachine } from '../fixtures/machine.js'
+
+const COMMANDS = ['run', 'sync', 'status', 'doctor', 'check', 'explain', 'probe', 'rollback', 'secret put', 'rollout', 'fleet']
+
+void t.test('help names every command, and each has its own with an example', async (t) => {
+  const machine = await testMachine(t)
+  const { status, stdout } = await machine.run('--help')
+  t.equal(status, 0)
+  for (const command of COMMANDS) t.match(stdout, new RegExp(`^  ${command} `, 'm'))
+  await Promise.all(COMMANDS.map(async (command) => {
+    const help = await machine.run(...command.split(' '), '--help')
+    t.equal(help.status, 0, command)
+    t.match(help.stdout, /Example: /, command)
+  }))
+  t.match((await machine.run('--version')).stdout, /^ecs-regcred \d+\.\d+\.\d+\n$/)
+})
+
+void t.test('a wrong command line is a usage error that names the nearest right one', async (t) => {
+  const machine = await testMachine(t)
+  const cases: [string[], RegExp][] = [
+    [['snyc'], /no command "snyc"; did you mean sync\?/],
+    [['sync', '--dryrun'], /no option --dryrun; did you mean --dry-run\?/],
+    [['sync', '--interval'], /--interval needs a value/],
+    [['sync', '--boot=yes'], /--boot takes no value/],
+    [['sync', 'now'], /takes no argument/],
+    [['secret'], /no command "secret"/],
+    [['explain'], /one image/],
+    [['check', 'a', 'b'], /one file/],
+    [['sync', '--timeout', 'soon'], /--timeout: write a duration/],
+  ]
+  for (const [args, message] of cases) {
+    const { status, stderr } = await machine.run(...args)
+    t.equal(status, 64, args.join(' '))
+    t.match(stderr, message)
+  }
+})
+
+void t.test('wrong settings are exit status 78, in JSON where that is asked for', async (t) => {
+  const machine = await testMachine(t, { settings: { REGCRED_INTERVALL: '5m' } })
+  const { status, stdout } = await machine.run('sync', '--json')
+  t.equal(status, 78)
+  t.match(JSON.parse(stdout), { ok: false, code: 'E_SETTINGS', message: /REGCRED_INTERVALL/ })
+})
+
+void t.test('check tells what a document renders to, and refuses the sample of the well-known article', async (t) => {
+  const machine = await testMachine(t)
+  const document = join(machine.root, 'document.json')
+  writeFileSync(document, '{"auths":{"acme.example.com/team-a":{"auth":"dGVhbS1hOkEx"}}}')
+  t.match(JSON.parse((await machine.run('check', document, '--json')).stdout), {
+    ok: true, registries: ['acme.example.com/team-a'], warnings: [{ code: 'W_BARE_HOST' }],
+    rendered: ['acme.example.com', 'acme.example.com/team-a/', 'acme.example.com/team-a:', 'acme.example.com/team-a@'],
+  })
+  writeFileSync(document, '{"https://index.docker.io/v1/":{"auth","a2vpY2FuYXJ5"}}')
+  const { status, stdout } = await machine.run('check', document, '--json')
+  t.equal(status, 65)
+  t.match(JSON.parse(stdout), { ok: false, code: 'E_JSON', line: 1, column: Number })
+  t.match(stdout, /write \{\\"auth\\": \\"\.\.\.\\"\}/)
+  t.notMatch(stdout, /a2vpY2FuYXJ5/)
+  t.equal((await machine.run('check', join(machine.root, 'missing.json'))).status, 74)
+})
+
+void t.test('explain reads an ecs.config of either type as the ECS agent would', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: 'ECS_ENGINE_AUTH_TYPE=docker\nECS_ENGINE_AUTH_DATA={"https://docker.io":{"username":"u","password":"canary"},"r.example.com":{"username":"ci","password":"canary"}}\n' })
+  const hub = await machine.run('explain', 'nginx:1', '--json')
+  t.equal(hub.status, 0)
+  t.match(JSON.parse(hub.stdout), { image: 'nginx:1', registry: 'docker.io', key: null, username: null, reason: /index\.docker\.io\/v1\// })
+  const other = await machine.run('explain', 'r.example.com/app@sha256:ab', '--from', machine.ecsConfig, '--json')
+  t.match(JSON.parse(other.stdout), { key: 'r.example.com', username: 'ci' })
+  t.notMatch(hub.stdout + other.stdout, /canary/)
+  t.equal((await machine.run('explain', 'nginx', '--from', join(machine.root, 'missing'))).status, 74)
+})

@@ -1,0 +1,83 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { ServiceError } from '../src/errors.js'
+import { durationMs, optionName, readSettings, SETTINGS, underRoot } from '../src/settings.js'
+
+const none = { HOME: '/root', REGCRED_ROOT: '/nonexistent' }
+
+function problemsOf(read: () => unknown): string[] {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof ServiceError && error.exitCode === 78) return error.message.split('\n')
+    throw error
+  }
+  return []
+}
+
+void t.test('without any setting the source is the docker config.json of the user', async (t) => {
+  t.match(readSettings(none, {}), {
+    source: { kind: 'file', path: '/root/.docker/config.json' },
+    ecsConfigPath: '/nonexistent/etc/ecs/ecs.config',
+    stateDir: '/nonexistent/var/lib/ecs-regcred',
+    dockerSocket: '/nonexistent/var/run/docker.sock',
+    intervalMs: 300_000, splayMs: 0, minRestartGapMs: 60_000, verifyTimeoutMs: 120_000, probe: true, takeover: 'refuse',
+  })
+  t.match(readSettings({ ...none, DOCKER_CONFIG: '/srv/docker' }, {}).source, { path: '/srv/docker/config.json' })
+})
+
+void t.test('a secret waits for its place in a minute, unless told otherwise', async (t) => {
+  t.equal(readSettings({ ...none, REGCRED_SECRET_ID: 'prod/registry' }, {}).splayMs, 60_000)
+  t.equal(readSettings({ ...none, REGCRED_SECRET_ID: 'prod/registry', REGCRED_SPLAY: '0' }, {}).splayMs, 0)
+})
+
+void t.test('options win over the environment, and that over the env file', async (t) => {
+  const file = join(t.testdir(), 'settings.env')
+  writeFileSync(file, "# of this group\nREGCRED_INTERVAL=1m\nREGCRED_SPLAY='2m'\nREGCRED_PROBE=off\nAWS_REGION=eu-west-1\n")
+  const settings = readSettings({ ...none, REGCRED_INTERVAL: '3m', REGCRED_SPLAY: '4m' }, { REGCRED_INTERVAL: '5m' }, file)
+  t.match(settings, { intervalMs: 300_000, splayMs: 240_000, probe: false })
+})
+
+void t.test('a source named later replaces one of the other kind, and two in one place are a problem', async (t) => {
+  const environment = { ...none, REGCRED_SECRET_ID: 'prod/registry' }
+  t.strictSame(readSettings(environment, { REGCRED_DOCKER_CONFIG: '/x.json' }).source, { kind: 'file', path: '/x.json' })
+  t.match(problemsOf(() => readSettings({ ...environment, REGCRED_DOCKER_CONFIG: '/x.json' }, {})), [/both set \(environment\)/])
+})
+
+void t.test('every problem is told at once, an unknown name with the nearest known one', async (t) => {
+  const problems = problemsOf(() => readSettings({
+    ...none, REGCRED_INTERVALL: '5m', REGCRED_VERIFY_TIMEOUT: 'soon', REGCRED_PROBE: 'yes', REGCRED_INTROSPECTION_URL: 'ftp://x', REGCRED_ECS_CONFIG: 'ecs.config',
+    REGCRED_ECS_SERVICE: '-x',
+  }, {}))
+  t.match(problems.sort(), [/REGCRED_ECS_CONFIG=/, /REGCRED_ECS_SERVICE=/, /REGCRED_INTERVALL \(environment\) is not a setting; did you mean REGCRED_INTERVAL\?/, /REGCRED_INTROSPECTION_URL=/, /REGCRED_PROBE=yes: write on or off/, /REGCRED_VERIFY_TIMEOUT=soon: write a duration/])
+})
+
+void t.test('the value of an unknown name is not repeated: it may be a password', async (t) => {
+  t.notMatch(problemsOf(() => readSettings({ ...none, REGCRED_PASSWORD: 'canary-hunter2' }, {})).join(), /canary/)
+})
+
+void t.test('an env file named by hand has to be there', async (t) => {
+  t.match(problemsOf(() => readSettings(none, {}, '/nonexistent/x.env')), [/x\.env: cannot be read \(ENOENT\)/])
+})
+
+void t.test('an empty value means not set', async (t) => {
+  t.match(readSettings({ ...none, REGCRED_SECRET_ID: '', REGCRED_INTERVAL: '' }, {}), { source: { kind: 'file' }, intervalMs: 300_000 })
+})
+
+void t.test('durations', async (t) => {
+  for (const [text, ms] of [['0', 0], ['1500ms', 1500], ['30s', 30_000], ['5m', 300_000], ['1.5h', 5_400_000], ['1d', 86_400_000]] as const) t.equal(durationMs(text), ms, text)
+  for (const text of ['', '5', '5 m', '-1s', '60d', '1w']) t.throws(() => durationMs(text), /duration/, JSON.stringify(text))
+})
+
+void t.test('a path that lies in the root already is taken as it is', async (t) => {
+  t.equal(underRoot('/srv/root', '/etc/ecs/ecs.config'), '/srv/root/etc/ecs/ecs.config')
+  t.equal(underRoot('/srv/root', '/srv/root/etc/ecs/ecs.config'), '/srv/root/etc/ecs/ecs.config')
+  t.equal(underRoot('/srv/root', '/srv/root2/x'), '/srv/root/srv/root2/x')
+  t.equal(underRoot('/', '/etc/ecs/ecs.config'), '/etc/ecs/ecs.config')
+})
+
+void t.test('each setting has an option and a line of help', async (t) => {
+  t.equal(optionName('REGCRED_MIN_RESTART_GAP'), 'min-restart-gap')
+  for (const [name, { help }] of Object.entries(SETTINGS)) t.ok(help.length > 10, name)
+})
