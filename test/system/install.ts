@@ -1,0 +1,154 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { optionName, SETTINGS, type SettingName } from '../../src/settings.js'
+import { repository, unpackRelease } from './fixtures/release.js'
+
+const { dir: release, dispose } = unpackRelease('x64')
+t.teardown(dispose)
+const id = readFileSync(join(release, 'RELEASE'), 'utf8').trim()
+
+t.test('every script passes shellcheck', async () => {
+  const scripts = ['scripts/install.sh', 'scripts/build-release', 'test/system/fixtures/make-root.sh']
+  execFileSync('shellcheck', [...scripts, join(release, 'bin/ecs-regcred')], { cwd: repository, stdio: 'inherit' })
+  // $settings is meant to be several words there.
+  execFileSync('shellcheck', ['--exclude=SC2086', ...readdirSync(join(repository, 'scripts/user-data')).filter((name) => name.endsWith('.sh'))], {
+    cwd: join(repository, 'scripts/user-data'), stdio: 'inherit',
+  })
+})
+
+t.test('it takes every setting there is as an option', async (t) => {
+  const [, listed = ''] = /^SETTINGS='([^']+)'/m.exec(readFileSync(join(repository, 'scripts/install.sh'), 'utf8')) ?? []
+  t.strictSame(listed.split(/\s+/).sort(), (Object.keys(SETTINGS) as SettingName[]).map(optionName).sort())
+})
+
+for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh']]] as const) {
+  const install = (root: string, ...args: string[]) => spawnSync(shell[0], [...shell.slice(1), join(release, 'install.sh'), ...args], {
+    env: { PATH: process.env['PATH'], DESTDIR: root }, encoding: 'utf8',
+  })
+
+  t.test(`${name}: into a tree with systemd`, async (t) => {
+    const root = tree(t, { 'usr/lib/systemd/system/ecs.service': '', 'etc/ecs/ecs.config': 'ECS_CLUSTER=a\n' })
+    const { status, stderr } = install(root, '--secret-id', 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:a-AbCdEf', '--interval=10m', '--env', 'AWS_REGION=eu-west-1')
+    t.equal(status, 0, stderr)
+    t.equal(readlinkSync(join(root, 'opt/ecs-regcred/current')), id)
+    t.equal(readlinkSync(join(root, 'usr/bin/ecs-regcred')), '/opt/ecs-regcred/current/bin/ecs-regcred')
+    for (const unit of ['ecs-regcred.service', 'ecs-regcred-boot.service']) {
+      t.equal(statSync(join(root, 'etc/systemd/system', unit)).mode & 0o777, 0o644)
+      t.equal(readlinkSync(join(root, 'etc/systemd/system/multi-user.target.wants', unit)), `../${unit}`)
+    }
+    t.equal(statSync(join(root, 'var/lib/ecs-regcred')).mode & 0o777, 0o700)
+    t.match(settings(root), /^REGCRED_SECRET_ID=arn:aws:secretsmanager:eu-west-1:123456789012:secret:a-AbCdEf\nREGCRED_INTERVAL=10m\nAWS_REGION=eu-west-1\n$/m)
+    t.equal(statSync(join(root, 'etc/ecs-regcred/ecs-regcred.env')).mode & 0o777, 0o600)
+    t.equal(readFileSync(join(root, 'etc/ecs/ecs.config'), 'utf8'), 'ECS_CLUSTER=a\n', 'the source is not asked')
+
+    await t.test('twice is once, and settings stay', async (t) => {
+      writeFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env'), `# mine\n${settings(root)}REGCRED_LOG_LEVEL=debug\n`)
+      const before = listing(root)
+      const again = install(root)
+      t.equal(again.status, 0, again.stderr)
+      t.strictSame(listing(root), before)
+      t.match(settings(root), /^# mine\n[^]*\nREGCRED_LOG_LEVEL=debug\n$/)
+    })
+
+    await t.test('an option changes its own line; a source of the other kind takes the place of the first', async (t) => {
+      t.equal(install(root, '--interval', '1m', '--docker-config', '/root/my docker/config.json').status, 0)
+      t.match(settings(root), /^# mine\n/)
+      t.match(settings(root), /^REGCRED_INTERVAL=1m$/m)
+      t.match(settings(root), /^REGCRED_DOCKER_CONFIG='\/root\/my docker\/config\.json'$/m)
+      t.notMatch(settings(root), /SECRET_ID|=10m/)
+    })
+
+    await t.test('a copy that was cut short is thrown away', async (t) => {
+      mkdirSync(join(root, 'opt/ecs-regcred', `${id}.new`))
+      rmSync(join(root, 'opt/ecs-regcred', id), { recursive: true })
+      mkdirSync(join(root, 'opt/ecs-regcred/0.9.0-11111111'))
+      t.equal(install(root).status, 0)
+      t.strictSame(readdirSync(join(root, 'opt/ecs-regcred')).sort(), [id, 'current'], 'and releases older than the last go')
+      t.ok(existsSync(join(root, 'opt/ecs-regcred/current/bin/node')))
+    })
+
+    await t.test('uninstalled, only ecs.config is left', async (t) => {
+      writeFileSync(join(root, 'var/lib/ecs-regcred/last-good.ecs.config'), '')
+      t.equal(install(root, '--uninstall').status, 0)
+      t.strictSame(listing(root).filter((path) => /regcred/.test(path)), [])
+      t.equal(readFileSync(join(root, 'etc/ecs/ecs.config'), 'utf8'), 'ECS_CLUSTER=a\n')
+      t.equal(install(root, '--uninstall').status, 0, 'twice is no error')
+    })
+  })
+
+  t.test(`${name}: into a tree with Upstart`, async (t) => {
+    const root = tree(t, { 'etc/init/ecs.conf': '' })
+    t.equal(install(root, '--secret-id', 'a').status, 0)
+    t.ok(existsSync(join(root, 'etc/init/ecs-regcred.conf')))
+    t.ok(existsSync(join(root, 'etc/logrotate.d/ecs-regcred')))
+    t.notOk(existsSync(join(root, 'etc/systemd')))
+  })
+
+  t.test(`${name}: places of one's own are made writable for the unit, and another unit name is followed`, async (t) => {
+    const root = tree(t, { 'usr/lib/systemd/system/amazon-ecs.service': '' })
+    const { status, stderr } = install(root, '--ecs-service', 'amazon-ecs', '--ecs-config', '/data/ecs/ecs.config', '--metrics-file', '/var/lib/node_exporter/regcred.prom')
+    t.equal(status, 0, stderr)
+    const dropin = (unit: string): string => readFileSync(join(root, `etc/systemd/system/${unit}.service.d/10-install.conf`), 'utf8')
+    t.match(dropin('ecs-regcred'), /^\[Service\]\nReadWriteDirectories=-\/data\/ecs -\/var\/lib\/node_exporter$/m)
+    t.match(dropin('ecs-regcred-boot'), /^\[Unit\]\nBefore=amazon-ecs\.service\n\[Service\]\nReadWriteDirectories=-\/data\/ecs /m)
+    t.equal(install(root, '--uninstall').status, 0)
+    t.strictSame(listing(root).filter((path) => /regcred/.test(path) && !path.includes('node_exporter')), [])
+  })
+
+  t.test(`${name}: what it refuses, it refuses with what to do instead, and touches nothing`, async (t) => {
+    const cases: [string, Record<string, string>, string[], number, RegExp][] = [
+      ['no ECS agent', { 'etc/systemd/system/other.service': '' }, [], 69, /no ECS agent here: .*ECS-optimized image or install ecs-init first.*--allow-no-ecs/],
+      ['Bottlerocket', { 'etc/os-release': 'NAME=Bottlerocket\nID=bottlerocket\n' }, [], 69, /apiclient set settings\.container-registry\.credentials/],
+      ['an unknown option', { 'etc/init/ecs.conf': '' }, ['--secretid', 'a'], 64, /no option --secretid/],
+      ['an option without its value', { 'etc/init/ecs.conf': '' }, ['--secret-id'], 64, /--secret-id needs a value/],
+      ['an argument', { 'etc/init/ecs.conf': '' }, ['arn:aws:x'], 64, /could not be understood/],
+      ['an environment line of another kind', { 'etc/init/ecs.conf': '' }, ['--env', 'LD_PRELOAD=/x'], 64, /--env LD_PRELOAD: write AWS_\*/],
+      ['a line break', { 'etc/init/ecs.conf': '' }, ['--registry', 'a\nREGCRED_PROBE=off'], 64, /--registry: the value holds a line break/],
+    ]
+    for (const [what, files, args, expected, words] of cases) {
+      const root = tree(t, files)
+      const before = listing(root)
+      const { status, stderr } = install(root, ...args)
+      t.equal(status, expected, what)
+      t.match(stderr, words)
+      t.strictSame(listing(root), before, 'untouched')
+    }
+    const task = spawnSync(shell[0], [...shell.slice(1), join(release, 'install.sh')], {
+      env: { PATH: process.env['PATH'], ECS_CONTAINER_METADATA_URI_V4: 'http://169.254.170.2/v4/x' }, encoding: 'utf8',
+    })
+    t.equal(task.status, 69)
+    t.match(task.stderr, /repositoryCredentials\.credentialsParameter/)
+  })
+
+  t.test(`${name}: an image that gets the ECS agent later`, async (t) => {
+    const root = tree(t, { 'etc/systemd/system/other.service': '' })
+    t.equal(install(root, '--allow-no-ecs').status, 0)
+    t.ok(existsSync(join(root, 'etc/systemd/system/ecs-regcred.service')))
+  })
+}
+
+function tree(t: Test, files: Record<string, string>): string {
+  const root = mkdtempSync(join(tmpdir(), 'regcred-tree-'))
+  t.teardown(() => rmSync(root, { recursive: true, force: true }))
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(join(root, path, '..'), { recursive: true })
+    writeFileSync(join(root, path), text)
+  }
+  return root
+}
+
+function settings(root: string): string {
+  return readFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env'), 'utf8')
+}
+
+/** Every path with its size or its link's target, but for what the release consists of. */
+function listing(root: string): string[] {
+  const paths = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => !path.startsWith(`opt/ecs-regcred/${id}/`))
+  return paths.sort().map((path) => {
+    const stat = lstatSync(join(root, path))
+    return `${path} ${stat.isSymbolicLink() ? readlinkSync(join(root, path)) : stat.isFile() ? stat.size : 'directory'} ${(stat.mode & 0o777).toString(8)}`
+  })
+}
