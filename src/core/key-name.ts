@@ -48,13 +48,17 @@ const VOCABULARY = new Set((
   + 'credhelpers httpheaders'
 ).split(' '))
 
-/** Words of a few lower-case letters each, however joined (`user_name`, `dbInstanceIdentifier`); digits only behind a word of the trade (`token2`). */
+/**
+ * Lower-case words (`user_name`), with capitals and digits only such as the trade has (`dbInstanceIdentifier`, `token2`): a piece of base64 without digits
+ * looks much like camel case.
+ */
 function isWordy(name: string): boolean {
   if (!/^\.?[A-Za-z][A-Za-z0-9]*([ ._-][A-Za-z][A-Za-z0-9]*)*$/.test(name)) return false
   const words = name.replace(/([a-z])([A-Z])/g, '$1 $2').split(/[ ._-]+/).filter((word) => word !== '')
+  const isCamel = /[a-z][A-Z]/.test(name)
   return words.length <= 6 && words.every((word) => {
     const bare = word.replace(/\d{1,2}$/, '').toLowerCase()
-    return VOCABULARY.has(bare) || /^[A-Z]?[a-z]{1,11}$/.test(word) || /^[A-Z]{1,4}$/.test(word)
+    return VOCABULARY.has(bare) || (!isCamel && /^[a-z]{1,12}$/.test(word))
   })
 }
 
