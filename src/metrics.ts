@@ -19,7 +19,15 @@ export type MetricFacts = {
   readonly probes: readonly { readonly registry: string; readonly verdict: 'accepted' | 'refused' | 'unknown' }[]
 }
 
-export type Counters = { readonly consecutiveFailures: number; readonly passes: number; readonly failures: number; readonly restarts: number; readonly restartSeconds: number }
+const VERDICTS = ['accepted', 'refused', 'unknown'] as const
+
+export type Counters = {
+  readonly consecutiveFailures: number
+  readonly passes: number
+  readonly failures: number
+  readonly restarts: number
+  readonly restartSeconds: number
+}
 
 /**
  * The counters of a metrics file. The file itself is their memory: they survive a restart of the service for the price of reading what is about
@@ -69,6 +77,6 @@ export async function renderMetrics(facts: MetricFacts, before: Counters): Promi
   counter('restart_seconds_total', 'Seconds of the passes that restarted the ECS agent, from reading the source to the verified ECS agent.',
     before.restartSeconds + (facts.restarts > 0 ? facts.restartSeconds : 0))
   labelled('registry_probe', '1 at the verdict of the last login to the registry: accepted, refused or unknown.', ['registry', 'verdict'],
-    facts.probes.flatMap(({ registry, verdict }) => (['accepted', 'refused', 'unknown'] as const).map((each) => [{ registry, verdict: each }, Number(each === verdict)] as const)))
+    facts.probes.flatMap(({ registry, verdict }) => VERDICTS.map((each) => [{ registry, verdict: each }, Number(each === verdict)] as const)))
   return registers[0]?.metrics() ?? ''
 }

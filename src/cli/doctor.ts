@@ -18,7 +18,8 @@ export const doctor: Command = {
       stdout.write(`${JSON.stringify({ ok: !isBroken, checks })}\n`)
     } else {
       const terminal = stdout.isTTY === true
-      stdout.write(screen(results, { columns: terminal ? stdout.columns ?? 80 : undefined, colour: terminal && !environment['NO_COLOR'] && environment['TERM'] !== 'dumb' }))
+      const colour = terminal && !environment['NO_COLOR'] && environment['TERM'] !== 'dumb'
+      stdout.write(screen(results, { columns: terminal ? stdout.columns ?? 80 : undefined, colour }))
     }
     return exitStatus(results)
   },

@@ -30,7 +30,8 @@ export async function reportPass(machine: Machine, pass: EndedPass, signal: Abor
 function warn(log: Logger, what: string, error: unknown, signal: AbortSignal): void {
   if (signal.aborted) return
   const known = error instanceof ServiceError ? error : undefined
-  log.warn({ event: 'report.failed', code: known?.code ?? 'E_BUG', fix: known?.details.fix }, `could not ${what}: ${known?.message ?? (error instanceof Error ? error.name : 'unknown error')}`)
+  const why = known?.message ?? (error instanceof Error ? error.name : 'unknown error')
+  log.warn({ event: 'report.failed', code: known?.code ?? 'E_BUG', fix: known?.details.fix }, `could not ${what}: ${why}`)
 }
 
 /** WatchdogSec= of the unit (sd_watchdog_enabled(3)); 0 where there is none. */
@@ -79,7 +80,9 @@ async function writeMetrics(settings: Settings, { result, error, durationMs }: E
   await updateFile(path, () => Buffer.from(text), { newMode: 0o644, maxMode: 0o644, code: 'E_STATE', root: settings.root }).catch((problem: unknown) => {
     if (!(problem instanceof ServiceError) || (problem.cause as NodeJS.ErrnoException | undefined)?.code !== 'EROFS') throw problem
     // The unit's ProtectSystem=strict, rather than the disk.
-    throw new ServiceError('E_STATE', problem.message, { fix: `let the unit write there: systemctl edit ecs-regcred, with the lines [Service] and ReadWritePaths=${dirname(path)}; then: systemctl restart ecs-regcred` })
+    throw new ServiceError('E_STATE', problem.message, {
+      fix: `let the unit write there: systemctl edit ecs-regcred, with the lines [Service] and ReadWriteDirectories=${dirname(path)}; then: systemctl restart ecs-regcred`,
+    })
   })
 }
 

@@ -27,9 +27,13 @@ export const aws: Check = {
     const secrets = await Promise.all([...new Map(references.map((reference) => [reference.secretId, reference])).values()]
       .map((reference) => checkSecret(reference, reference.region ?? region, signal)))
     const noCredentials = machine.some(({ verdict }) => verdict === 'broken')
-    return [ok('region', references.every((reference) => reference.region) ? `the secrets' ARNs name ${[...new Set(references.map((each) => each.region))].join(', ')}` : `the region is ${region}`), ...machine,
+    const named = references.every((reference) => reference.region !== undefined)
+    return [
+      ok('region', named ? `the secrets' ARNs name ${[...new Set(references.map((each) => each.region))].join(', ')}` : `the region is ${region}`),
+      ...machine,
       // Told once is enough.
-      ...secrets.flat().map((result) => (noCredentials && result.code === 'E_IMDS' ? skipped(result.id, 'there are no credentials to ask with') : result))]
+      ...secrets.flat().map((result) => (noCredentials && result.code === 'E_IMDS' ? skipped(result.id, 'there are no credentials to ask with') : result)),
+    ]
   },
 }
 
@@ -43,12 +47,21 @@ async function findRegion(references: readonly SecretReference[], environment: N
   if (profile) return profile
   return readInstanceMetadata('placement/region', signal, environment).catch((error: unknown) => {
     if (signal.aborted) throw error
-    return { ...brokenBy('region', error), message: 'no region is set, and the instance metadata tells none', fix: 'set AWS_REGION in /etc/ecs-regcred/ecs-regcred.env, or name the secret by its ARN' }
+    return {
+      ...brokenBy('region', error),
+      message: 'no region is set, and the instance metadata tells none',
+      fix: 'set AWS_REGION in /etc/ecs-regcred/ecs-regcred.env, or name the secret by its ARN',
+    }
   })
 }
 
+/** Where the SDK finds credentials before it asks the instance. */
+const OTHER_CREDENTIALS = [
+  'AWS_ACCESS_KEY_ID', 'AWS_PROFILE', 'AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+]
+
 async function checkInstance(environment: NodeJS.ProcessEnv, signal: AbortSignal): Promise<CheckResult[]> {
-  const elsewhere = ['AWS_ACCESS_KEY_ID', 'AWS_PROFILE', 'AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'AWS_CONTAINER_CREDENTIALS_FULL_URI'].find((name) => environment[name])
+  const elsewhere = OTHER_CREDENTIALS.find((name) => environment[name])
   const look = (id: string, path: string, found: (text: string) => string): Promise<CheckResult> => readInstanceMetadata(path, signal, environment).then(
     (text) => ok(id, found(/^[\w.@+=,-]+/.exec(text)?.[0] ?? '')),
     (error: unknown) => {
@@ -73,7 +86,7 @@ async function checkSecret(reference: SecretReference, region: string, signal: A
     const [described, value] = await Promise.all([
       call(attempt('DescribeSecret'), (abortSignal) => client.send(new sdk.DescribeSecretCommand({ SecretId: secretId }), { abortSignal }), signal),
       call(attempt('GetSecretValue'), async (abortSignal) => {
-        const input = { SecretId: secretId, ...(stage === undefined ? {} : { VersionStage: stage }), ...(reference.versionId === undefined ? {} : { VersionId: reference.versionId }) }
+        const input = { SecretId: secretId, VersionStage: stage, VersionId: reference.versionId }
         // The value itself is nobody's business here.
         return { versionId: (await client.send(new sdk.GetSecretValueCommand(input), { abortSignal })).VersionId }
       }, signal),
@@ -107,7 +120,10 @@ function judgeDescribe(described: DescribeSecretResponse | ServiceError, attempt
 
 function judgeValue(value: { versionId: string | undefined } | ServiceError, described: DescribeSecretResponse | ServiceError, name: string): CheckResult[] {
   const key = described instanceof ServiceError ? 'its key' : (described.KmsKeyId ?? 'the key aws/secretsmanager')
-  if (!(value instanceof ServiceError)) return [ok('get-secret-value', `the value of ${name} can be read (version ${value.versionId?.slice(0, 8) ?? 'unknown'})`), ok('kms', `${name} can be decrypted with ${key}`)]
+  if (!(value instanceof ServiceError)) {
+    const version = value.versionId?.slice(0, 8) ?? 'unknown'
+    return [ok('get-secret-value', `the value of ${name} can be read (version ${version})`), ok('kms', `${name} can be decrypted with ${key}`)]
+  }
   if (value.code === 'E_KMS') return [skipped('get-secret-value', `the role may read ${name}, but not decrypt it`), brokenBy('kms', value)]
   return [brokenBy('get-secret-value', value), skipped('kms', `${name} could not be read, so its key was not asked for`)]
 }

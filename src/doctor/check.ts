@@ -1,7 +1,11 @@
 import { ServiceError, type ErrorCode } from '../errors.js'
 import type { Facts } from './facts.js'
 
-/** `warning`: works, and something is worth mending. `broken`: credentials do not get to where they belong, or leak. `skipped`: does not apply, or could not be looked at. */
+/**
+ * - `warning`: works, and something is worth mending
+ * - `broken`: credentials do not get to where they belong, or leak
+ * - `skipped`: does not apply, or could not be looked at
+ */
 export type Verdict = 'ok' | 'warning' | 'broken' | 'skipped'
 
 export type CheckResult = {

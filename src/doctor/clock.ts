@@ -1,4 +1,5 @@
 import { awsEndpointHost } from '../aws-client.js'
+import { HUB_KEY } from '../core/registry-name.js'
 import { registryOfKey } from '../core/registry-of-key.js'
 import { parseSecretReference } from '../core/secret-reference.js'
 import { runCommand } from '../host/run-command.js'
@@ -57,7 +58,8 @@ async function urlToAsk({ settings, ecsConfig, environment }: Facts): Promise<st
     return url !== undefined && URL.canParse(url) ? new URL(url).origin : `https://${host}`
   }
   const { auth } = authOnDisk((await ecsConfig().catch(() => undefined))?.bytes)
-  const registry = [...auth.entries.values()].map(({ key }) => registryOfKey(key).replace(/^https:\/\/index\.docker\.io\/v1\/$/, 'registry-1.docker.io').split('/', 1)[0])[0]
+  const [first] = [...auth.entries.values()].map(({ key }) => registryOfKey(key))
+  const registry = first === HUB_KEY ? 'registry-1.docker.io' : first?.split('/', 1)[0]
   if (registry === undefined) return undefined
   const plain = settings.probeInsecure.includes(registry) || /^(localhost|127\.)/.test(registry)
   const url = `${plain ? 'http' : 'https'}://${registry}/v2/`

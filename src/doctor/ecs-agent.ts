@@ -18,11 +18,14 @@ const LOGS = '/var/log/ecs/ecs-agent.log and /var/log/ecs/ecs-init.log'
 function judgeState(service: string, { job, healthy, ecsAgent: { introspection, container } }: Observation): CheckResult {
   const id = 'ecs-agent'
   if (healthy && introspection.up) {
-    return ok(id, `${introspection.version ?? 'an ECS agent of unknown version'} is registered${introspection.cluster === undefined ? '' : ` in cluster ${introspection.cluster}`}`)
+    return ok(id, `${introspection.version ?? 'an ECS agent of unknown version'} is registered in cluster ${introspection.cluster ?? 'unknown'}`)
   }
   if (job.exitStatus === 5) {
-    return broken(id, `the ECS agent ended with status 5, its terminal failure: another cluster than its saved state, a refused registration, or state that could not be saved (${job.detail})`,
-      `read the last lines of ${LOGS}. Where ECS_CLUSTER was changed on purpose: systemctl stop ${service}; rm -rf /var/lib/ecs/data/*; systemctl start --no-block ${service}`)
+    const why = 'another cluster than its saved state, a refused registration, or state that could not be saved'
+    const clear = `systemctl stop ${service}; rm -rf /var/lib/ecs/data/*; systemctl start --no-block ${service}`
+    return broken(id,
+      `the ECS agent ended with status 5, its terminal failure: ${why} (${job.detail})`,
+      `read the last lines of ${LOGS}. Where ECS_CLUSTER was changed on purpose: ${clear}`)
   }
   if (/start-limit/.test(job.detail)) {
     return broken(id, `${service} was started too often in a short time, so systemd leaves it down (${job.detail})`,
@@ -51,7 +54,8 @@ function byJob(id: string, service: string, job: JobStatus, introspection: EcsAg
       `${service} failed (${job.detail})`,
       `see why: journalctl -u ${service} -n 100; then: systemctl start --no-block ${service}`)
     case 'starting': return warning(id, `${service} is starting (${job.detail})`, 'look again in a minute: ecs-regcred doctor')
-    default: return broken(id, `${service} runs, but the ECS agent does not answer introspection, so it is not registered with its cluster: ${introspection.up ? '' : introspection.reason}`,
+    default: return broken(id,
+      `${service} runs, but the ECS agent does not answer introspection: it is not registered with its cluster (${introspection.up ? '' : introspection.reason})`,
       `a start takes up to a minute, a warm pool longer; then read the last lines of ${LOGS}`)
   }
 }

@@ -61,7 +61,8 @@ function judgePulls(environment: ReadonlyMap<string, string>): CheckResult {
       'ECS_IMAGE_PULL_BEHAVIOR=prefer-cached: an image that is here runs without asking the registry, so a running task does not show that the credential works',
       PULL_ADVICE)
     default: {
-      const why = value === '' || value === 'default' ? 'ECS_IMAGE_PULL_BEHAVIOR is the default' : 'ECS_IMAGE_PULL_BEHAVIOR is no word that the ECS agent knows (always, once, prefer-cached, in lower case), so it is the default'
+      const unknown = 'no word that the ECS agent knows (always, once, prefer-cached, in lower case), so it is '
+      const why = `ECS_IMAGE_PULL_BEHAVIOR is ${value === '' || value === 'default' ? '' : unknown}the default`
       return warning(id, `${why}: where the registry refuses a pull, an image that is still here runs instead, and hides the refusal`, PULL_ADVICE)
     }
   }

@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events'
 import { ServiceError } from '../errors.js'
 import { aws } from './aws.js'
-import { brokenBy, type Check, type CheckResult } from './check.js'
+import { brokenBy, type Check, type CheckResult, skipped, warning } from './check.js'
 import { clock } from './clock.js'
 import { dockerGroup } from './docker-group.js'
 import { ecsAgent } from './ecs-agent.js'
@@ -22,10 +22,13 @@ const CHECKS: readonly Check[] = [
   settingsCheck, ownService, ecsAgent, ecsConfig, otherConfig, source, aws, registries, taskImages, clock, stateDir, dockerGroup, selinux,
 ]
 const CHECK_MS = 20_000
+const LATE_FIX = 'see what the checks beside it say of the network and of systemd, then again: ecs-regcred doctor'
 
 /** @throws {ServiceError} E_INTERRUPTED: Ctrl-C */
 export async function examine(
-  { settings, settingsError, environment }: Pick<Facts, 'settings' | 'settingsError' | 'environment'>, signal: AbortSignal, { checks = CHECKS, checkMs = CHECK_MS } = {},
+  { settings, settingsError, environment }: Pick<Facts, 'settings' | 'settingsError' | 'environment'>,
+  signal: AbortSignal,
+  { checks = CHECKS, checkMs = CHECK_MS } = {},
 ): Promise<readonly CheckResult[]> {
   const ending = new AbortController()
   const bounded = AbortSignal.any([signal, ending.signal])
@@ -44,7 +47,7 @@ export async function examine(
 async function runCheck({ id, run }: Check, facts: Facts, checkMs: number, signal: AbortSignal): Promise<readonly CheckResult[]> {
   let stop = (): void => {}
   const bound = new Promise<readonly CheckResult[]>((resolve) => {
-    const timer = setTimeout(() => resolve([{ id, verdict: 'warning', message: `no answer within ${checkMs / 1000} s`, fix: 'see what the checks beside it say of the network and of systemd, then again: ecs-regcred doctor' }]), checkMs)
+    const timer = setTimeout(() => resolve([warning(id, `no answer within ${checkMs / 1000} s`, LATE_FIX)]), checkMs)
     const abort = (): void => resolve([])
     signal.addEventListener('abort', abort, { once: true })
     stop = () => {
@@ -55,7 +58,8 @@ async function runCheck({ id, run }: Check, facts: Facts, checkMs: number, signa
   const answer = run(facts, signal).catch((error: unknown): readonly CheckResult[] => {
     if (signal.aborted) return []
     // The message of a foreign error might quote what it choked on.
-    return error instanceof ServiceError ? [brokenBy(id, error)] : [{ id, verdict: 'skipped', message: `this check failed itself, which is a bug in ecs-regcred (${error instanceof Error ? error.name : 'unknown error'})`, code: 'E_BUG' }]
+    const name = error instanceof Error ? error.name : 'unknown error'
+    return [error instanceof ServiceError ? brokenBy(id, error) : { ...skipped(id, `this check failed itself, which is a bug in ecs-regcred (${name})`), code: 'E_BUG' }]
   })
   try {
     return await Promise.race([answer, bound])

@@ -68,7 +68,7 @@ function judgeJson(path: string, text: string, main: ReadonlyMap<string, string>
       `EngineAuthData in ${path} is not a JSON object: the ECS agent does not start with it, and is tried again for ever`,
       removal(path))
   }
-  const shadowing = [type !== undefined && !main.get(AUTH_TYPE) && 'EngineAuthType', data !== undefined && !main.get(AUTH_DATA) && 'EngineAuthData'].filter((name) => name !== false)
+  const shadowing = [...(type !== undefined && !main.get(AUTH_TYPE) ? ['EngineAuthType'] : []), ...(data !== undefined && !main.get(AUTH_DATA) ? ['EngineAuthData'] : [])]
   if (shadowing.length > 0) return broken(id,
     `${path} sets ${shadowing.join(' and ')}, which ecs.config leaves unset: the ECS agent takes it from there, where nobody keeps it fresh`,
     `${removal(path)}; then: ecs-regcred sync`)

@@ -21,8 +21,10 @@ export const ownService: Check = {
 
 async function withoutInit({ settings, seen }: Facts): Promise<CheckResult> {
   const { healthy } = await seen()
-  return broken('init-system', `neither systemd nor Upstart has a service named ${settings.ecsService}${healthy ? ', yet an ECS agent runs: a container started by hand keeps its environment for good' : ''}`,
-    healthy ? 'install ecs-init and run the ECS agent by it, or name its unit: --ecs-service amazon-ecs' : 'install the ECS agent (yum install ecs-init), or name its unit: --ecs-service amazon-ecs')
+  const byHand = healthy ? ', yet an ECS agent runs: a container started by hand keeps its environment for good' : ''
+  return broken('init-system',
+    `neither systemd nor Upstart has a service named ${settings.ecsService}${byHand}`,
+    'run the ECS agent by ecs-init (yum install ecs-init), or name its unit: --ecs-service amazon-ecs')
 }
 
 async function systemdUnits(signal: AbortSignal): Promise<CheckResult[]> {

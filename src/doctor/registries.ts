@@ -25,7 +25,8 @@ export const registries: Check = {
 
 async function gather(facts: Facts): Promise<ReadonlyMap<string, Credential>> {
   const { auth } = authOnDisk((await facts.ecsConfig().catch(() => undefined))?.bytes)
-  const inFile = [...auth.entries.values()].filter(({ username, password }) => username !== '' && password.reveal() !== '').map((entry) => [registryOfKey(entry.key), entry] as const)
+  const inFile = [...auth.entries.values()].filter(({ username, password }) => username !== '' && password.reveal() !== '')
+    .map((entry) => [registryOfKey(entry.key), entry] as const)
   const found: Iterable<readonly [string, Credential]> = inFile.length > 0 ? inFile : await facts.source().then((source) => source.registries, () => [])
   return new Map([...found].filter(([registry]) => leftOut(registry) === undefined))
 }
@@ -47,6 +48,7 @@ const FIXES: Record<string, (host: string) => string> = {
   dns: (host) => `getent hosts ${host.replace(/:\d+$/, '')} shows the same; see /etc/resolv.conf and the VPC's DNS settings, and the spelling in the source`,
   connection: (host) => `curl -v https://${host}/v2/ shows the same; see the route, the security group, the network ACL and the registry itself`,
   timeout: (host) => `curl -v -m 10 https://${host}/v2/ shows the same; see the route, the security group and the network ACL`,
-  tls: (host) => `openssl s_client -connect ${/:\d+$/.test(host) ? host : `${host}:443`} </dev/null shows the certificate; a private CA: REGCRED_PROBE_CA_FILE=/etc/docker/certs.d/${host}/ca.crt`,
+  tls: (host) => `openssl s_client -connect ${/:\d+$/.test(host) ? host : `${host}:443`} </dev/null shows the certificate; `
+    + `a private CA: REGCRED_PROBE_CA_FILE=/etc/docker/certs.d/${host}/ca.crt`,
   'no-tls': (host) => `if it is meant to speak plain http: REGCRED_PROBE_INSECURE=${host}`,
 }

@@ -18,7 +18,8 @@ export function screen(results: readonly CheckResult[], { columns, colour }: { r
     const isFine = verdict === 'ok' || verdict === 'skipped'
     const [first = '', ...more] = isFine ? [cut(told, width - WORD_WIDTH - 2)] : wrap(told, width, WORD_WIDTH + 2, indent)
     const fixed = isFine || fix === undefined ? [] : wrap(`fix: ${fix}`, width, indent, indent + (width < 50 ? 0 : 5))
-    return [`${colour ? `\u001b[${COLOURS[verdict]}m${lead}\u001b[0m` : lead}  ${first}`, ...more, ...fixed.map((line, index) => (index === 0 ? ' '.repeat(indent) + line : line))]
+    const marked = colour ? `\u001b[${COLOURS[verdict]}m${lead}\u001b[0m` : lead
+    return [`${marked}  ${first}`, ...more, ...fixed.map((line, index) => (index === 0 ? ' '.repeat(indent) + line : line))]
   })
   return `${[...lines, '', ...wrap(summary(results), width, 0, 0)].join('\n')}\n`
 }

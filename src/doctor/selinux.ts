@@ -10,11 +10,13 @@ export const selinux: Check = {
   run: async ({ settings: { root, ecsConfigPath, stateDir } }) => {
     const enforcing = (await readFile(join(root, '/sys/fs/selinux/enforce'), 'utf8').catch(() => '')).trim()
     if (enforcing === '') return [skipped('selinux', 'there is no SELinux here')]
-    const denials = (await readTail(join(root, '/var/log/audit/audit.log'))).split('\n').filter((line) => /avc:\s+denied/.test(line) && /ecs\.config|ecs-regcred/.test(line))
+    const log = await readTail(join(root, '/var/log/audit/audit.log'))
+    const denials = log.split('\n').filter((line) => /avc:\s+denied/.test(line) && /ecs\.config|ecs-regcred/.test(line))
     const last = denials.at(-1)
     if (last === undefined) return [ok('selinux', 'SELinux has refused nothing around ecs.config lately')]
     const what = /denied\s+(\{[\w ]+\})/.exec(last)?.[1] ?? ''
-    return [warning('selinux', `SELinux ${enforcing === '1' ? 'refuses' : 'would refuse, if it were enforcing,'} ${what} around ecs.config (${denials.length} in the end of its log)`,
+    return [warning('selinux',
+      `SELinux ${enforcing === '1' ? 'refuses' : 'would refuse, if it were enforcing,'} ${what} around ecs.config (${denials.length} in the end of its log)`,
       `restorecon -Rv ${ecsConfigPath} ${stateDir}; to see them: ausearch -m avc -ts recent`)]
   },
 }

@@ -1,6 +1,6 @@
 import { registryOfKey } from '../core/registry-of-key.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
-import { broken, brokenBy, type Check, type CheckResult, ok, skipped } from './check.js'
+import { broken, brokenBy, type Check, type CheckResult, ok, skipped, warning } from './check.js'
 import { judgeFileAgainstSource } from './ecs-config.js'
 import type { Facts, SourceFact } from './facts.js'
 
@@ -18,7 +18,7 @@ export const source: Check = {
     const names = [...fact.registries.keys()]
     return [
       ok('source', `${fact.label} is readable and usable: ${names.join(', ')}`),
-      ...fact.warnings.map(({ code, message }): CheckResult => ({ id: 'source', verdict: 'warning', message: `${message} (${code})`, fix: `look at what it renders: ecs-regcred check` })),
+      ...fact.warnings.map(({ code, message }) => warning('source', `${message} (${code})`, 'see what it renders: ecs-regcred sync --dry-run')),
       await judgeTakeover(facts, names) ?? await judgeFileAgainstSource(facts, fact.authData, names),
     ]
   },

@@ -27,10 +27,10 @@ export const taskImages: Check = {
       const { key, deterministic, reason } = chooseEntry(auth, image)
       if (key !== undefined && deterministic) return []
       return [warning(id, `a task's image ${image.slice(0, 200)}: ${reason}`, key === undefined
-        ? `if ${host} wants a login, add it to the source under that name, port included: ecs-regcred secret put --registry ${host}; see: ecs-regcred explain ${image.slice(0, 200)}`
+        ? `if ${host} wants a login: ecs-regcred secret put --registry ${host} (port included); see: ecs-regcred explain ${image.slice(0, 200)}`
         : 'ecs-regcred sync adds the key of the host')]
     })
-    return wanting.length > 0 ? wanting : [ok(id, `${images.size === 1 ? 'the image' : `all ${images.size} images`} of the tasks here ${images.size === 1 ? 'finds' : 'find'} a key, or need none`)]
+    return wanting.length > 0 ? wanting : [ok(id, `a key, or no need of one, for each image of the tasks here (${images.size})`)]
   },
 }
 

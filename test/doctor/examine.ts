@@ -72,7 +72,7 @@ const FAULTS: Record<string, Fault> = {
   'attributes that are not JSON': { plant: (m) => config(m, "ECS_INSTANCE_ATTRIBUTES='{}'"), verdict: 'broken', id: 'json-settings', message: /ECS_INSTANCE_ATTRIBUTES is not valid JSON/, fix: /grep -n/ },
   'the source is not there': { plant: (m) => { m.environment = { REGCRED_DOCKER_CONFIG: '/nowhere/config.json' } }, verdict: 'broken', id: 'source', message: /there is no \/nowhere\/config\.json/, fix: /docker login/ },
   'the source is malformed': { plant: (m) => m.write('/config.json', `{"auths":{"registry.example.com":{"auth","${CANARY}"}}}`), verdict: 'broken', id: 'source', message: /config\.json/, fix: /./ },
-  'the source has a warning': { plant: (m) => m.write('/config.json', JSON.stringify({ auths: { [m.registry.host]: { auth: AUTH }, 'docker.io/library': { auth: AUTH } } })), verdict: 'warning', id: 'source', message: /W_HUB_PATH/, fix: /ecs-regcred check/ },
+  'the source has a warning': { plant: (m) => m.write('/config.json', JSON.stringify({ auths: { [m.registry.host]: { auth: AUTH }, 'docker.io/library': { auth: AUTH } } })), verdict: 'warning', id: 'source', message: /W_HUB_PATH/, fix: /sync --dry-run/ },
   'the file lags behind the source': { plant: (m) => m.write('/config.json', JSON.stringify({ auths: { [m.registry.host]: { username: 'ci', password: 'another' } } })), verdict: 'broken', id: 'file-source', message: /does not hold what the source holds/, fix: /ecs-regcred sync/ },
   'the first take-over would be refused': {
     plant: (m) => { m.write('/config.json', JSON.stringify({ auths: { 'other.example.com': { auth: AUTH } } })); m.state({ rendered: undefined }) },
