@@ -332,3 +332,16 @@ void t.test('no credential stands anywhere but in ecs.config, its source and the
   const allowed = /^(etc\/ecs\/ecs\.config|root\/\.docker\/config\.json|var\/lib\/ecs-regcred\/last-good\.ecs\.config)$/
   for (const form of forms) t.strictSame(machine.filesHolding(form).filter((path) => !allowed.test(path)), [])
 })
+
+void t.test('a file that holds the right credentials already is taken over without a write or a restart', async (t) => {
+  const machine = await testMachine(t)
+  const text = `ECS_CLUSTER=production\nECS_ENGINE_AUTH_DATA={ "${machine.host}" : { "auth" : "${Buffer.from('ci:first-password').toString('base64')}" } }\nECS_ENGINE_AUTH_TYPE=dockercfg\n`
+  writeFileSync(machine.ecsConfig, text, { mode: 0o644 })
+  await machine.startEcsAgent()
+  machine.login('first-password')
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'none', registries: [machine.host] })
+  t.equal(machine.file(), text, 'not a byte has moved')
+  t.equal(machine.mode(), 0o600, 'but nobody else may read it from now on')
+  t.equal(machine.restarts(), 0)
+  t.match(machine.state(), { rendered: { registries: [machine.host] } }, 'what changes from now on is ours to change')
+})

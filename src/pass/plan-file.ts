@@ -54,10 +54,14 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   // What is held against a version ends with it.
   if (state.setAside !== undefined && state.setAside.version !== version) delete state.setAside
   if (state.refused !== undefined && state.refused.version !== version) delete state.refused
-  log.debug({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
-  if (onDisk.type === 'dockercfg' && sameMeaning(onDisk, wanted)) return { ...plan, authData: undefined }
+  const inSync = onDisk.type === 'dockercfg' && data !== undefined && sameMeaning(onDisk, wanted)
+  log[inSync ? 'debug' : 'info']({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
+  if (inSync) {
+    // Another version that means the same, or a file that somebody else wrote so: from now on this version needs no fetching.
+    state.rendered = { version, fingerprint: fingerprint(state.fingerprintKey, data), registries: names }
+    return { ...plan, authData: undefined }
+  }
 
-  log.info({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
   if (onDisk.type === 'docker' && onDisk.entries.size > 0) {
     pass.warnings.push({ code: 'W_DOCKER_TYPE', message: `${settings.ecsConfigPath} held credentials of type docker; they are replaced by type dockercfg` })
   }
