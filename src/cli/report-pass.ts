@@ -62,7 +62,6 @@ async function writeMetrics(settings: Settings, { result, error, durationMs }: E
   const { readCounters, renderMetrics } = await import('../metrics.js')
   const { state } = await readState(settings.stateDir)
   const restarts = { restarted: 1, 'rolled-back': 2 }[result?.action as string] ?? 0
-  const registries = new Set(result?.registries ?? state.rendered?.registries)
   const text = await renderMetrics({
     lastSuccess: state.lastSuccess === undefined ? undefined : new Date(state.lastSuccess),
     lastPass: new Date(),
@@ -74,7 +73,7 @@ async function writeMetrics(settings: Settings, { result, error, durationMs }: E
     setAside: state.setAside?.version,
     restarts,
     restartSeconds: durationMs / 1000,
-    probes: Object.entries(state.probes ?? {}).filter(([registry]) => registries.has(registry)).map(([registry, { verdict }]) => ({ registry, verdict })),
+    probes: probesOf(state, result?.registries ?? state.rendered?.registries ?? []),
   }, readCounters((await readFileIfAny(path, 'E_STATE'))?.bytes.toString() ?? ''))
   // Its reader is another program's user, node_exporter's textfile collector or the CloudWatch agent.
   await updateFile(path, () => Buffer.from(text), { newMode: 0o644, maxMode: 0o644, code: 'E_STATE', root: settings.root }).catch((problem: unknown) => {
@@ -84,6 +83,12 @@ async function writeMetrics(settings: Settings, { result, error, durationMs }: E
       fix: `let the unit write there: systemctl edit ecs-regcred, with the lines [Service] and ReadWriteDirectories=${dirname(path)}; then: systemctl restart ecs-regcred`,
     })
   })
+}
+
+/** The last answers: of a version that is not applied because of them, too. */
+function probesOf({ probes = {}, refused }: State, registries: readonly string[]): { registry: string; verdict: 'accepted' | 'refused' | 'unknown' }[] {
+  const names = new Set([...registries.filter((registry) => probes[registry] !== undefined), ...refused?.registries ?? []])
+  return [...names].map((registry) => ({ registry, verdict: refused?.registries.includes(registry) ? 'refused' : probes[registry]?.verdict ?? 'unknown' }))
 }
 
 /** Held back, or changed by somebody else since. A source that cannot be read leaves the last version that was. */
