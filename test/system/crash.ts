@@ -1,0 +1,197 @@
+/**
+ * The change as a transaction: whatever kills, starves or refuses the service, ecs.config is a whole old or a whole new one at every instant, and the
+ * next start brings the last change into the ECS agent with nothing owed and nothing left behind.
+ *
+ * scripts/torture runs the same for longer, by REGCRED_TEST_KILLS and the like.
+ */
+import { utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { attach, type Call, WRITING } from './fixtures/strace.js'
+import { rotatingMachine, type Service, within } from './fixtures/rotations.js'
+
+const number = (name: string, fallback: number): number => Number(process.env[name] ?? fallback)
+const KILLS = number('REGCRED_TEST_KILLS', 200)
+const ROTATIONS = number('REGCRED_TEST_ROTATIONS', 100)
+const SECONDS = number('REGCRED_TEST_SECONDS', 150)
+
+void t.test('kill -9 at random moments of rotations', async (t) => {
+  const rig = await rotatingMachine(t)
+  const reader = rig.reader()
+  await reader.reading
+  rig.change()
+  let service = rig.start()
+  await rig.converged(t, service)
+  // How long a rotation takes here and now, so that the moments are spread over all of it.
+  const started = performance.now()
+  rig.change()
+  await within(60_000, service, service.next('ecs-agent.verified'))
+  const windowMs = (performance.now() - started) * 1.2
+
+  const deadline = performance.now() + SECONDS * 1000
+  const heldAfterKill = { old: 0, new: 0 }
+  let kills = 0
+  for (; kills < KILLS && performance.now() < deadline; kills++) {
+    await rig.converged(t, service)
+    rig.change()
+    await sleep(Math.random() * windowMs)
+    service.child.kill('SIGKILL')
+    await service.exit
+    heldAfterKill[rig.held() === rig.changes() ? 'new' : 'old']++
+    service = rig.start()
+  }
+  await rig.converged(t, service)
+  rig.assertSecret(t, service)
+  t.equal(await service.stop(), 0)
+  const { reads, contents, wrong } = await reader.stop()
+  t.strictSame(wrong, [], 'the parallel reader saw whole files only')
+  t.ok(rig.machine.restarts() <= rig.changes() + kills, 'a kill costs one more restart at most')
+  t.ok(heldAfterKill.old > 0 && heldAfterKill.new > 0, 'the kills came on both sides of the rename')
+  t.ok(kills >= Math.min(KILLS, 30), 'enough of them in the time that there was')
+  t.comment(`${kills} kills within rotations of ${Math.round(windowMs / 1.2)} ms: the file was old after ${heldAfterKill.old}, new after ${heldAfterKill.new}; ${rig.machine.restarts()} restarts for ${rig.changes()} changes; ${reads} reads saw ${contents} contents, all whole`)
+})
+
+void t.test('kill -9 at every system call that writes ecs.config, the state and the lock', async (t) => {
+  const rig = await rotatingMachine(t)
+  const reader = rig.reader()
+  await reader.reading
+  rig.change()
+  let service = rig.start()
+  await rig.converged(t, service)
+  const points = await writingCalls(rig, service)
+  for (const name of ['openat', 'write', 'fsync', 'rename', 'unlink'] as const) t.ok(points.some((call) => call.name === name), `there is a ${name} to kill at`)
+
+  let missed = 0
+  for (const { name, ordinal, line } of points) {
+    await rig.converged(t, service)
+    const strace = await attach(rig.fileThread(service), `${name}:signal=KILL:when=${ordinal}`)
+    const verified = service.next('ecs-agent.verified').then(() => 'verified', () => 'killed')
+    rig.change()
+    // Some calls only happen when a lock is met or a temp file is left: then the rotation comes to its end.
+    const outcome = await verified
+    if (outcome === 'verified') {
+      missed++
+      service.child.kill('SIGKILL')
+    }
+    await service.exit
+    await strace.detach()
+    t.doesNotThrow(rig.held, `${name} ${ordinal}: ${where(line)}`)
+    service = rig.start()
+  }
+  await rig.converged(t, service)
+  t.ok(missed <= points.length / 4, `${points.length - missed} of ${points.length} kills met their call`)
+  t.equal(await service.stop(), 0)
+  t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
+})
+
+void t.test('a disk that is full, read-only, forbidden or broken, and no file descriptor left', async (t) => {
+  const rig = await rotatingMachine(t)
+  const reader = rig.reader()
+  await reader.reading
+  rig.change()
+  let service = rig.start()
+  await rig.converged(t, service)
+  const points = await writingCalls(rig, service)
+  const faults: Record<string, readonly string[]> = {
+    openat: ['EROFS', 'EACCES', 'EMFILE'], write: ['ENOSPC', 'EIO'], fsync: ['EIO', 'ENOSPC'], rename: ['EROFS', 'EACCES', 'ENOSPC'], fchmod: ['EROFS'],
+  }
+  const said = new Map<string, string>()
+  for (const { name, ordinal, line } of points) {
+    for (const errno of faults[name] ?? []) {
+      await rig.converged(t, service)
+      const before = rig.changes()
+      const strace = await attach(rig.fileThread(service), `${name}:error=${errno}:when=${ordinal}`)
+      const from = service.lines.length
+      const verified = service.next('ecs-agent.verified')
+      const failed = service.next('pass.failed').catch(() => undefined)
+      rig.change()
+      // It is over by itself: the next try succeeds. A signal only spares the wait until then.
+      void failed.then(() => service.child.kill('SIGHUP'))
+      await within(60_000, service, verified)
+      await strace.detach()
+      const errors = service.lines.slice(from).filter(({ level }) => level === 'error')
+      const what = `${errno} at ${name} ${ordinal} (${where(line)})`
+      t.ok(errors.every(({ code, fix }) => ['E_ECS_CONFIG', 'E_STATE'].includes(String(code)) && fix !== undefined), `${what}: a clear error with its fix, or none needed`, { errors })
+      if (strace.injected() && /ecs\.config/.test(line) && name !== 'openat') {
+        t.ok(errors.some(({ msg }) => msg.includes(errno)), `${what}: it says so`, { errors })
+      }
+      for (const { msg } of errors) said.set(errno, msg)
+      t.equal(rig.changes(), before + 1)
+    }
+  }
+  await rig.converged(t, service)
+  t.strictSame([...said.keys()].sort(), ['EACCES', 'EIO', 'EMFILE', 'ENOSPC', 'EROFS'], 'each was met and told')
+  for (const message of said.values()) t.comment(message)
+  rig.assertSecret(t, service)
+  t.equal(await service.stop(), 0)
+  t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
+})
+
+void t.test('ten thousand events within a second are one restart', async (t) => {
+  const rig = await rotatingMachine(t)
+  rig.change()
+  const service = rig.start()
+  await rig.converged(t, service)
+  const before = rig.machine.restarts()
+  const verified = service.next('ecs-agent.verified')
+  rig.change()
+  const started = performance.now()
+  for (let i = 0; i < 5000; i++) {
+    utimesSync(rig.machine.dockerConfig, new Date(), new Date())
+    service.child.kill('SIGHUP')
+  }
+  const tookMs = performance.now() - started
+  await within(60_000, service, verified)
+  await rig.converged(t, service)
+  t.equal(rig.machine.restarts(), before + 1)
+  t.comment(`10,000 events within ${Math.round(tookMs)} ms`)
+  await service.stop()
+})
+
+void t.test('rotations with a restart that fails every third time', async (t) => {
+  const rig = await rotatingMachine(t)
+  rig.change()
+  const service = rig.start()
+  await rig.converged(t, service)
+  writeFileSync(join(rig.machine.standIn, 'fail-every'), '3')
+  const before = { restarts: rig.machine.restarts(), changes: rig.changes() }
+  const deadline = performance.now() + SECONDS * 1000
+  for (let i = 0; i < ROTATIONS && performance.now() < deadline; i++) {
+    const outcome = Promise.race([service.next('ecs-agent.verified'), service.next('restart.failed')])
+    rig.change()
+    const { event } = await within(60_000, service, outcome)
+    // Half of the failed ones are overtaken by the next change, half are tried again first.
+    if (event === 'restart.failed' && i % 2 === 0) {
+      const verified = service.next('ecs-agent.verified')
+      service.child.kill('SIGHUP')
+      await within(60_000, service, verified)
+    }
+  }
+  await rig.converged(t, service)
+  const failures = service.lines.filter(({ event }) => event === 'restart.failed').length
+  const changes = rig.changes() - before.changes
+  const restarts = rig.machine.restarts() - before.restarts
+  t.ok(restarts <= changes + failures, `${changes} changes and ${failures} failures cost ${restarts} restarts`)
+  t.ok(failures >= Math.floor(restarts / 3), 'every third failed')
+  t.ok(changes >= Math.min(ROTATIONS, 30), 'enough of them in the time that there was')
+  t.comment(`${changes} rotations, ${failures} failed restarts, ${restarts} restarts asked for`)
+  rig.assertSecret(t, service)
+  await service.stop()
+})
+
+/** The calls of one rotation that change a file of ours, each by kind and ordinal. */
+async function writingCalls(rig: Awaited<ReturnType<typeof rotatingMachine>>, service: Service): Promise<Call[]> {
+  const strace = await attach(rig.fileThread(service))
+  const verified = service.next('ecs-agent.verified')
+  rig.change()
+  await within(60_000, service, verified)
+  await rig.converged(t, service)
+  await strace.detach()
+  const ours = (line: string): boolean => /\/etc\/ecs|\/var\/lib\/ecs-regcred/.test(line)
+  return strace.calls.filter(({ name, line }) => (WRITING as readonly string[]).includes(name) && ours(line) && !(name === 'openat' && line.includes('O_RDONLY')))
+}
+
+function where(line: string): string {
+  return line.replace(/[^"<]*\/(etc\/ecs|var\/lib\/ecs-regcred)\//g, '$1/').replace(/\.ecs-regcred-\S+\.tmp/g, '.tmp').slice(0, 120)
+}
