@@ -24,7 +24,8 @@ export type HttpRequestOptions = Omit<RequestOptions, 'signal' | 'timeout'> & {
  */
 export async function httpRequest(url: string | URL, options: HttpRequestOptions, signal: AbortSignal): Promise<HttpAnswer> {
   const { timeoutMs, maxBodyBytes = 1_000_000, body, ...requestOptions } = options
-  const { request } = String(url).startsWith('https:') ? await import('node:https') : await import('node:http')
+  // Not `import`: it would read node:http's getters, and the one of WebSocket loads undici after all (6 MB).
+  const { request } = String(url).startsWith('https:') ? process.getBuiltinModule('node:https') : process.getBuiltinModule('node:http')
   signal.throwIfAborted()
   return new Promise((resolve, reject) => {
     const outgoing = request(url, { agent: false, ...requestOptions }, (incoming) => {
