@@ -84,7 +84,10 @@ function knownVersion({ state, options }: Pass, dataOnDisk: string | undefined, 
   return fingerprint(state.fingerprintKey, dataOnDisk) === rendered.fingerprint ? rendered.version : undefined
 }
 
-function understand({ settings, options, warnings }: Pass, reading: SourceReading): Registries {
+/** A config.json may hold much that is not ours; a secret holds 64 KiB, the parser's own limit. */
+const MAX_FILE_BYTES = 1_048_576
+
+function understand({ settings, options, warnings, source }: Pass, reading: SourceReading): Registries {
   const parts = (reading.documents ?? []).map((document) => {
     const parsed = parseCredentialDocument(document.content.reveal(), {
       source: document.source,
@@ -92,6 +95,7 @@ function understand({ settings, options, warnings }: Pass, reading: SourceReadin
       username: settings.username,
       keepNewline: settings.keepNewline,
       jsonKey: document.jsonKey,
+      ...(source.kind === 'file' ? { maxBytes: MAX_FILE_BYTES } : {}),
       allowEmpty: options.allowEmpty ?? false,
     })
     warnings.push(...parsed.warnings)
