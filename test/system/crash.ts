@@ -4,10 +4,12 @@
  *
  * scripts/torture runs the same for longer, by REGCRED_TEST_KILLS and the like.
  */
-import { utimesSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import type { LogLine } from '../fixtures/machine.js'
 import { attach, type Call, WRITING } from './fixtures/strace.js'
 import { rotatingMachine, type Service, within } from './fixtures/rotations.js'
 
@@ -59,13 +61,13 @@ void t.test('kill -9 at every system call that writes ecs.config, the state and 
   rig.change()
   let service = rig.start()
   await rig.converged(t, service)
-  const points = await writingCalls(rig, service)
+  const points = await writingCalls(t, rig, service)
   for (const name of ['openat', 'write', 'fsync', 'rename', 'unlink'] as const) t.ok(points.some((call) => call.name === name), `there is a ${name} to kill at`)
 
   let missed = 0
   for (const { name, ordinal, line } of points) {
     await rig.converged(t, service)
-    const strace = await attach(rig.fileThread(service), `${name}:signal=KILL:when=${ordinal}`)
+    const strace = await attach(t, rig.fileThread(service), `${name}:signal=KILL:when=${ordinal}`)
     const verified = service.next('ecs-agent.verified').then(() => 'verified', () => 'killed')
     rig.change()
     // Some calls only happen when a lock is met or a temp file is left: then the rotation comes to its end.
@@ -85,29 +87,27 @@ void t.test('kill -9 at every system call that writes ecs.config, the state and 
   t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
 })
 
-void t.test('a disk that is full, read-only, forbidden or broken, and no file descriptor left', async (t) => {
+void t.test('a call that fails as on a disk that is full, read-only, forbidden or broken, or without a file descriptor to spare', async (t) => {
   const rig = await rotatingMachine(t)
   const reader = rig.reader()
   await reader.reading
   rig.change()
   let service = rig.start()
   await rig.converged(t, service)
-  const points = await writingCalls(rig, service)
+  const points = await writingCalls(t, rig, service)
   const faults: Record<string, readonly string[]> = {
-    openat: ['EROFS', 'EACCES', 'EMFILE'], write: ['ENOSPC', 'EIO'], fsync: ['EIO', 'ENOSPC'], rename: ['EROFS', 'EACCES', 'ENOSPC'], fchmod: ['EROFS'],
+    openat: ['EROFS', 'EACCES', 'EMFILE'], fsync: ['EIO', 'ENOSPC'], rename: ['EACCES', 'ENOSPC', 'EIO'], fchmod: ['EROFS'], unlink: ['EIO'],
   }
   const said = new Map<string, string>()
   for (const { name, ordinal, line } of points) {
     for (const errno of faults[name] ?? []) {
       await rig.converged(t, service)
       const before = rig.changes()
-      const strace = await attach(rig.fileThread(service), `${name}:error=${errno}:when=${ordinal}`)
+      const strace = await attach(t, rig.fileThread(service), `${name}:error=${errno}:when=${ordinal}`)
       const from = service.lines.length
       const verified = service.next('ecs-agent.verified')
-      const failed = service.next('pass.failed').catch(() => undefined)
       rig.change()
-      // It is over by itself: the next try succeeds. A signal only spares the wait until then.
-      void failed.then(() => service.child.kill('SIGHUP'))
+      // It is over at once, so the service's own next try brings it in.
       await within(60_000, service, verified)
       await strace.detach()
       const errors = service.lines.slice(from).filter(({ level }) => level === 'error')
@@ -126,6 +126,42 @@ void t.test('a disk that is full, read-only, forbidden or broken, and no file de
   rig.assertSecret(t, service)
   t.equal(await service.stop(), 0)
   t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
+})
+
+void t.test('a file system that is really full, or read-only', async (t) => {
+  for (const folder of ['etc/ecs', 'var/lib/ecs-regcred']) {
+    const rig = await rotatingMachine(t)
+    const { machine } = rig
+    const place = join(machine.root, folder)
+    execFileSync('mkdir', ['-p', place])
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', place])
+    t.teardown(() => void execFileSync('umount', ['--lazy', place]))
+    if (folder === 'etc/ecs') writeFileSync(machine.ecsConfig, rig.content(0))
+    rig.change()
+    const service = rig.start()
+    await rig.converged(t, service)
+    const filler = join(place, 'filler')
+    const faults = {
+      ENOSPC: { begin: () => spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k'], { stdio: 'ignore' }), end: () => rmSync(filler) },
+      EROFS: { begin: () => execFileSync('mount', ['-o', 'remount,ro', place]), end: () => execFileSync('mount', ['-o', 'remount,rw', place]) },
+    }
+    for (const [errno, { begin, end }] of Object.entries(faults)) {
+      begin()
+      const failed = service.next('pass.failed').catch(() => undefined)
+      const told = Promise.race([failed, service.next('ecs-config.failed')])
+      rig.change()
+      const line = await within(60_000, service, told as Promise<LogLine>)
+      t.match(line, { level: 'error', code: folder === 'etc/ecs' ? 'E_ECS_CONFIG' : 'E_STATE', fix: String, msg: new RegExp(`${folder}.*\\(${errno}, \\w+\\)`) }, `${errno} in ${folder}`)
+      t.equal(rig.held(), rig.changes() - 1, 'the old file is intact')
+      const sync = await machine.run('sync', '--boot', '--timeout', '1s', '--json')
+      t.equal(sync.status, 74)
+      t.match(JSON.parse(sync.stdout), { ok: false, code: line['code'] })
+      end()
+      await rig.converged(t, service)
+    }
+    rig.assertSecret(t, service)
+    await service.stop()
+  }
 })
 
 void t.test('ten thousand events within a second are one restart', async (t) => {
@@ -181,8 +217,8 @@ void t.test('rotations with a restart that fails every third time', async (t) =>
 })
 
 /** The calls of one rotation that change a file of ours, each by kind and ordinal. */
-async function writingCalls(rig: Awaited<ReturnType<typeof rotatingMachine>>, service: Service): Promise<Call[]> {
-  const strace = await attach(rig.fileThread(service))
+async function writingCalls(t: Test, rig: Awaited<ReturnType<typeof rotatingMachine>>, service: Service): Promise<Call[]> {
+  const strace = await attach(t, rig.fileThread(service))
   const verified = service.next('ecs-agent.verified')
   rig.change()
   await within(60_000, service, verified)
