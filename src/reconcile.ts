@@ -69,7 +69,7 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   }
   // A poll that finds everything as it was repeats nothing.
   const level = wrote === undefined && errors.length === 0 && options.trigger === 'poll' ? 'debug' : 'warn'
-  for (const warning of pass.warnings) machine.log[level]({ code: warning.code, trigger: options.trigger }, warning.message)
+  for (const warning of pass.warnings) machine.log[level]({ event: 'pass.warning', code: warning.code, trigger: options.trigger }, warning.message)
   for (const problem of errors) logProblem(machine, problem, options)
   const result: PassResult = {
     action: actionOf(plan, wrote !== undefined, outcome, options),
@@ -150,6 +150,7 @@ function eventOf({ code, exitCode }: ServiceError): string {
     case 'E_NO_ECS_SERVICE': return 'restart.failed'
     case 'E_NOT_VERIFIED': return 'ecs-agent.not-verified'
     case 'E_ECS_CONFIG': return 'ecs-config.failed'
+    case 'E_STATE': return 'pass.failed'
     case 'E_INTERRUPTED': return 'pass.interrupted'
     case 'E_REGISTRY_REFUSED':
     case 'E_SET_ASIDE':
