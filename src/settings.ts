@@ -27,6 +27,12 @@ const positiveDurationMs: Parser<number> = (value) => {
   if (ms < 1000) throw new Error('it must be at least 1s')
   return ms
 }
+/** A pass may wait this long twice, before and after going back, and the unit's watchdog has to see its end. */
+const verifyTimeoutMs: Parser<number> = (value) => {
+  const ms = positiveDurationMs(value)
+  if (ms > 600_000) throw new Error('it must be at most 10m')
+  return ms
+}
 const absolutePath: Parser<string> = (value) => {
   if (!value.startsWith('/')) throw new Error('write an absolute path')
   return value
@@ -63,7 +69,7 @@ export const SETTINGS = {
   REGCRED_ECS_SERVICE: { parse: serviceName, default: 'ecs', help: 'unit or job name of the ECS agent' },
   REGCRED_INTROSPECTION_URL: { parse: httpUrl, default: 'http://127.0.0.1:51678', help: "the ECS agent's introspection" },
   REGCRED_DOCKER_SOCKET: { parse: absolutePath, default: '/var/run/docker.sock', help: 'to see what the running ECS agent holds' },
-  REGCRED_VERIFY_TIMEOUT: { parse: positiveDurationMs, default: '120s', help: 'deadline for the ECS agent after a restart' },
+  REGCRED_VERIFY_TIMEOUT: { parse: verifyTimeoutMs, default: '120s', help: 'deadline for the ECS agent after a restart' },
   REGCRED_PROBE: { parse: oneOf('on', 'off'), default: 'on', help: 'on: log in to each changed registry before its credential is applied' },
   REGCRED_PROBE_CA_FILE: { parse: absolutePath, help: 'PEM file of a private CA, beside the public ones' },
   REGCRED_PROBE_INSECURE: { parse: list, default: '', help: 'plain-http registries, comma-separated hosts (loopback always may)' },
@@ -103,6 +109,8 @@ export type Settings = {
   readonly metricsFile: string | undefined
   readonly publishVersion: boolean
   readonly logLevel: string
+  /** What the env file holds for the AWS SDK: `AWS_…`, proxies. Meant for the environment, where that does not say otherwise. */
+  readonly sdkEnvironment: Readonly<Record<string, string>>
 }
 
 /**
@@ -172,6 +180,7 @@ export function readSettings(environment: NodeJS.ProcessEnv, options: Partial<Re
     metricsFile: optionallyUnderRoot(root, value('REGCRED_METRICS_FILE')),
     publishVersion: value('REGCRED_PUBLISH_VERSION') === 'on',
     logLevel: value('REGCRED_LOG_LEVEL') ?? 'info',
+    sdkEnvironment: Object.fromEntries(Object.entries(fromFile).filter(([name]) => /^(AWS_\w+|(https?|no)_proxy)$/i.test(name))),
   }
   if (problems.length > 0) throw new ServiceError('E_SETTINGS', problems.join('\n'))
   return settings

@@ -57,6 +57,12 @@ void t.test('the value of an unknown name is not repeated: it may be a password'
   t.notMatch(problemsOf(() => readSettings({ ...none, REGCRED_PASSWORD: 'canary-hunter2' }, {})).join(), /canary/)
 })
 
+void t.test('what the env file holds for the AWS SDK is passed on, and nothing else of it', async (t) => {
+  const file = join(t.testdir(), 'settings.env')
+  writeFileSync(file, 'AWS_REGION=eu-west-1\nHTTPS_PROXY=http://proxy.example.com:3128\nLD_PRELOAD=/x.so\nREGCRED_PROBE=off\n')
+  t.strictSame(readSettings(none, {}, file).sdkEnvironment, { AWS_REGION: 'eu-west-1', HTTPS_PROXY: 'http://proxy.example.com:3128' })
+})
+
 void t.test('an env file named by hand has to be there', async (t) => {
   t.match(problemsOf(() => readSettings(none, {}, '/nonexistent/x.env')), [/x\.env: cannot be read \(ENOENT\)/])
 })

@@ -1,9 +1,11 @@
-/** From a command line to a command: the list of commands, the options that every one takes, help, and how an error is told. */
+/** From a command line to a command: the list of commands, and the options that every one takes. */
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { nearest } from '../core/nearest.js'
 import { ServiceError } from '../errors.js'
 import { optionName, readSettings, SETTINGS, type SettingName } from '../settings.js'
+import { columnsOf, painter } from '../terminal.js'
 import type { Command, CommandContext, OptionSpec } from './command.js'
+import { tellError } from './tell-error.js'
 import { readVersion } from './version.js'
 
 /** Loaded one at a time: `run` must not pay for `rollout`. */
@@ -53,7 +55,8 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
   }
   const name = argv[0] === 'secret' ? argv.slice(0, 2).join(' ') : (argv[0] ?? '--help')
   if (name === '--help' || name === 'help' || name === '-h') {
-    streams.stdout.write(await generalHelp())
+    const { generalHelp } = await import('./help.js')
+    streams.stdout.write(generalHelp(await Promise.all(Object.entries(COMMANDS).map(async ([of, load]) => [of, (await load()).summary] as const)), lookOf(streams)))
     return 0
   }
   const load = COMMANDS[name]
@@ -63,7 +66,8 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
   const command = await load()
   const { values, positionals } = parse(name, command, argv.slice(name.split(' ').length))
   if (values['help'] === true) {
-    streams.stdout.write(commandHelp(name, command))
+    const { commandHelp } = await import('./help.js')
+    streams.stdout.write(commandHelp(name, command, COMMON, lookOf(streams)))
     return 0
   }
   if (positionals.length > 0 && command.arguments === undefined) {
@@ -75,7 +79,11 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
     const value = command.options[optionName(setting)] === undefined ? values[optionName(setting)] : undefined
     if (typeof value === 'string') fromOptions[setting] = value
   }
-  const settings = (): ReturnType<typeof readSettings> => readSettings(streams.environment, fromOptions, values['env-file'] as string | undefined)
+  const settings = (): ReturnType<typeof readSettings> => {
+    const read = readSettings(streams.environment, fromOptions, values['env-file'] as string | undefined)
+    for (const [variable, value] of Object.entries(read.sdkEnvironment)) streams.environment[variable] ??= value
+    return read
+  }
   return command.run({
     ...streams,
     settings,
@@ -85,7 +93,8 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
     log: async () => {
       const { createLogger } = await import('../log.js')
       const fd = name === 'run' ? 1 : 2
-      return createLogger(settings().logLevel, fd, (fd === 1 ? streams.stdout : streams.stderr).isTTY === true)
+      const stream = fd === 1 ? streams.stdout : streams.stderr
+      return createLogger(settings().logLevel, fd, stream.isTTY === true ? painter(stream, streams.environment) : undefined)
     },
   })
 }
@@ -107,13 +116,9 @@ function parse(name: string, command: Command, args: readonly string[]): { value
   }
 }
 
-function tell(error: ServiceError, json: boolean, { stdout, stderr }: Streams): void {
-  if (json) {
-    stdout.write(`${JSON.stringify(error)}\n`)
-    return
-  }
-  const { fix } = error.details
-  stderr.write(`ecs-regcred: ${error.message}\n${fix === undefined ? '' : `  fix: ${fix}\n`}  (${error.code}, exit status ${error.exitCode})\n`)
+function tell(error: ServiceError, json: boolean, streams: Streams): void {
+  if (json) streams.stdout.write(`${JSON.stringify(error)}\n`)
+  else tellError(error, streams)
 }
 
 function stackWithoutMessage(error: unknown): string {
@@ -121,38 +126,6 @@ function stackWithoutMessage(error: unknown): string {
   return stack.split('\n').filter((line) => /^\s+at /.test(line)).join('\n')
 }
 
-async function generalHelp(): Promise<string> {
-  const lines = await Promise.all(Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(12)} ${(await load()).summary}`))
-  return `ecs-regcred keeps the registry credentials of the ECS agent what their source says they are.
-
-Usage: ecs-regcred COMMAND [OPTIONS]
-
-${lines.join('\n')}
-
-ecs-regcred COMMAND --help tells the options of each, ecs-regcred --version the version.
-`
-}
-
-function commandHelp(name: string, command: Command): string {
-  const own = Object.entries({ ...command.options, ...COMMON }).map(([option, spec]) => optionLine(option, spec.value, spec.help))
-  const settings = Object.entries(SETTINGS).map(([setting, row]) => {
-    const fallback = 'default' in row && row.default !== '' ? ` (default ${row.default})` : ''
-    return optionLine(optionName(setting as SettingName), 'VALUE', `${row.help}${fallback}`)
-  })
-  return `${command.summary}
-
-Usage: ecs-regcred ${name}${command.arguments === undefined ? '' : ` ${command.arguments}`} [OPTIONS]
-
-Example: ${command.example}
-
-Options:
-${own.join('\n')}
-
-Settings (also as REGCRED_… in the environment or the env file):
-${settings.join('\n')}
-`
-}
-
-function optionLine(name: string, value: string | undefined, help: string): string {
-  return `  ${`--${name}${value === undefined ? '' : ` ${value}`}`.padEnd(32)} ${help}`
+function lookOf({ stdout, environment }: Streams): { columns: number | undefined; paint: ReturnType<typeof painter> } {
+  return { columns: columnsOf(stdout), paint: painter(stdout, environment) }
 }
