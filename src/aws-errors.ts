@@ -196,6 +196,10 @@ function networkError({ errno }: Facts, error: unknown, what: string, attempt: A
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return failure(`the connection was cut (${errno})`, `it is tried again by itself; if it lasts, look for a proxy or firewall on the way; ${endpointHint}`)
   }
+  if (errno?.startsWith('HPE_')) return failure(`what answers there is not HTTP (${errno})`, 'see what listens there (AWS_ENDPOINT_URL…), and whether a proxy answers in its place')
+  if (errno === 'EPROTO' || errno?.startsWith('ERR_SSL_')) {
+    return failure(`what answers there is not TLS, or none that can be agreed on (${errno})`, 'see what listens there (AWS_ENDPOINT_URL… with https: for a plain port), and whether a proxy answers in its place')
+  }
   if (errno !== undefined && TLS_ERRNO.test(errno)) {
     return failure(`TLS failed (${errno})`, 'a proxy that opens TLS needs its CA in NODE_EXTRA_CA_CERTS; else see the clock and the name of the endpoint')
   }

@@ -30,7 +30,7 @@ export async function probeChanged(pass: Pass, version: string, registries: Regi
 
   const at = now()
   for (const { registry, verdict, reason } of results) {
-    if (verdict === 'unknown') pass.warnings.push({ code: 'W_NOT_PROBED', message: `${registry} could not be asked whether it accepts the credential: ${reason}` })
+    if (verdict === 'unknown') pass.warnings.push({ code: 'W_NOT_PROBED', message: `${registry} could not be asked whether it accepts the credential, which is applied all the same: ${reason}` })
   }
   const refused = results.filter(({ verdict }) => verdict === 'refused')
   if (refused.length === 0) {
