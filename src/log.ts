@@ -1,4 +1,5 @@
 import pino, { type Logger } from 'pino'
+import { plain, type Colour, type Paint } from './terminal.js'
 
 /** The first fence is `Redacted`; this is the second: a field of such a name never reaches a line, whoever put it there. */
 const SECRET_FIELDS = ['password', 'auth', 'token', 'content', 'authorization', 'identitytoken', 'secretString', 'secretBinary']
@@ -6,8 +7,9 @@ const SECRET_FIELDS = ['password', 'auth', 'token', 'content', 'authorization', 
 /**
  * The program's one logger, made once in main and passed down. JSON lines for machines; on a terminal, lines for people.
  * @param fd 1 for the service, 2 for commands whose result goes to stdout
+ * @param paint of the terminal that it is; undefined: it is none
  */
-export function createLogger(level: string, fd: 1 | 2, isTerminal: boolean): Logger {
+export function createLogger(level: string, fd: 1 | 2, paint?: Paint): Logger {
   // Synchronous: what happened before a kill -9 is in the journal, and a line costs microseconds.
   const destination = pino.destination({ fd, sync: true })
   return pino(
@@ -18,14 +20,26 @@ export function createLogger(level: string, fd: 1 | 2, isTerminal: boolean): Log
       formatters: { level: (label) => ({ level: label }) },
       redact: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]),
     },
-    isTerminal ? { write: (line: string) => void destination.write(readableLine(line)) } : destination,
+    paint ? { write: (line: string) => void destination.write(readableLine(line, paint)) } : destination,
   )
 }
 
-/** `{"level":"warn","time":"2026-01-02T03:04:05.678Z","event":"source.failed",…,"msg":"…"}` → `03:04:05 warn  source.failed  … key=value`. */
-export function readableLine(line: string): string {
+const LEVEL_COLOURS: Readonly<Record<string, Colour>> = { trace: 'dim', debug: 'dim', info: 'green', warn: 'yellow', error: 'red', fatal: 'red' }
+
+/** `{"level":"warn","time":"2026-01-02T03:04:05.678Z","event":"source.failed",…,"msg":"…"}` → `03:04:05 warn  source.failed  …  key=value`. Times are UTC. */
+export function readableLine(line: string, paint: Paint = plain): string {
   const { level, time, event, msg, fix, ...fields } = JSON.parse(line) as Record<string, unknown>
-  const shown = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
-  const head = [String(time).slice(11, 19), String(level).padEnd(5), event, msg].filter((part) => part !== undefined).join('  ')
-  return `${head}${shown.length > 0 ? `  (${shown.join(' ')})` : ''}\n${fix === undefined ? '' : `          fix: ${String(fix)}\n`}`
+  const facts = Object.entries(fields).map(([name, value]) => `${name}=${readableValue(value)}`).join(' ')
+  const parts = [
+    `${paint('dim', String(time).slice(11, 19))} ${paint(LEVEL_COLOURS[String(level)] ?? 'dim', String(level).padEnd(5))} ${event === undefined ? '' : paint('bold', String(event))}`.trimEnd(),
+    ...(msg === undefined ? [] : [String(msg)]),
+    ...(facts === '' ? [] : [paint('dim', facts)]),
+  ]
+  return `${parts.join('  ')}\n${fix === undefined ? '' : `${' '.repeat(15)}${paint('bold', 'fix')}: ${String(fix)}\n`}`
+}
+
+/** A list by commas; what has spaces in quotes. */
+function readableValue(value: unknown): string {
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value.join(',')
+  return typeof value === 'string' && /^[^\s"]+$/.test(value) ? value : JSON.stringify(value)
 }

@@ -3,17 +3,24 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import { readableLine } from '../src/log.js'
+import { painter } from '../src/terminal.js'
+
+const LINE = '{"level":"warn","time":"2026-01-02T03:04:05.678Z","event":"source.failed","source":"secret prod/registry","registries":["a.example.com","b.example.com"],"durationMs":12,"code":"E_IAM","fix":"do this","msg":"denied"}'
 
 void t.test('a line for people: time, level, event, message, facts, and the fix below', async (t) => {
-  t.equal(
-    readableLine('{"level":"warn","time":"2026-01-02T03:04:05.678Z","event":"source.failed","source":"secret prod/registry","registries":["a.example.com"],"fix":"do this","msg":"denied"}'),
-    '03:04:05  warn   source.failed  denied  (source=secret prod/registry registries=["a.example.com"])\n          fix: do this\n',
-  )
+  t.equal(readableLine(LINE), '03:04:05 warn  source.failed  denied  source="secret prod/registry" registries=a.example.com,b.example.com durationMs=12 code=E_IAM\n               fix: do this\n')
+  t.equal(readableLine('{"level":"info","time":"2026-01-02T03:04:05.678Z","msg":"told"}'), '03:04:05 info  told\n')
+})
+
+void t.test('on a terminal the level is coloured, and time and facts step back', async (t) => {
+  const line = readableLine(LINE, painter({ isTTY: true }, {}))
+  t.match(line, '\u001b[2m03:04:05\u001b[0m \u001b[33mwarn \u001b[0m \u001b[1msource.failed\u001b[0m  denied  \u001b[2msource=')
+  t.equal(line.replaceAll(/\u001b\[\d+m/g, ''), readableLine(LINE), 'colour alone')
 })
 
 void t.test('JSON lines for machines, and fields that must not be there are taken out', async (t) => {
   const path = join(t.testdir(), 'log')
-  const program = "import('./dist/log.js').then(({ createLogger }) => createLogger('info', 1, false).info({ event: 'x', password: 'canary', deep: { auth: 'canary' } }, 'told'))"
+  const program = "import('./dist/log.js').then(({ createLogger }) => createLogger('info', 1).info({ event: 'x', password: 'canary', deep: { auth: 'canary' } }, 'told'))"
   spawnSync(process.execPath, ['-e', program], { cwd: join(import.meta.dirname, '..'), stdio: ['ignore', openSync(path, 'w'), 'inherit'] })
   const text = readFileSync(path, 'utf8')
   t.match(JSON.parse(text), { level: 'info', event: 'x', msg: 'told', time: /^\d{4}-\d\d-\d\dT.*Z$/ })

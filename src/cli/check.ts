@@ -12,6 +12,7 @@ export const check: Command = {
     'allow-empty': { type: 'boolean', help: 'a document without registries is meant' },
     'json-key': { type: 'string', value: 'NAME', help: 'the credential is this member of the document, as in ARN:json-key::' },
   },
+  settings: ['REGCRED_DOCKER_CONFIG', 'REGCRED_REGISTRY', 'REGCRED_USERNAME', 'REGCRED_KEEP_NEWLINE'],
   example: 'aws secretsmanager get-secret-value --secret-id prod/registry --query SecretString --output text | ecs-regcred check -',
   run: async ({ settings: readSettings, positionals, options, json, stdin, stdout }) => {
     const settings = readSettings()

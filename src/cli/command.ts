@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Logger } from 'pino'
-import type { Settings } from '../settings.js'
+import type { SettingName, Settings } from '../settings.js'
 
 /** A command's own option, beside the settings that every command takes: `parseArgs` of node:util reads it. */
 export type OptionSpec = {
@@ -21,7 +21,7 @@ export type CommandContext = {
   readonly json: boolean
   readonly stdin: Readable & { readonly isTTY?: boolean }
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number }
-  readonly stderr: Writable & { readonly isTTY?: boolean }
+  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number }
   readonly environment: NodeJS.ProcessEnv
   /** Writes log lines to stderr (stdout for `run`). */
   readonly log: () => Promise<Logger>
@@ -33,6 +33,8 @@ export type CommandContext = {
 export type Command = {
   /** First line of `--help`, and its line in the list of commands. */
   readonly summary: string
+  /** The settings that bear on it, for `--help`; absent: all of them. It takes the others as well, as the environment may hold them. */
+  readonly settings?: readonly SettingName[]
   /** What stands after `ecs-regcred NAME`, e.g. `[FILE|-]`. */
   readonly arguments?: string
   readonly options: { readonly [name: string]: OptionSpec }

@@ -3,6 +3,7 @@ import { examine } from '../doctor/examine.js'
 import { screen } from '../doctor/screen.js'
 import { ServiceError } from '../errors.js'
 import { readSettings, type Settings } from '../settings.js'
+import { columnsOf, painter } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
 
 export const doctor: Command = {
@@ -17,9 +18,7 @@ export const doctor: Command = {
       const checks = results.map(({ id, verdict, message, fix, code }) => ({ id, verdict, message, fix: fix ?? null, ...(code === undefined ? {} : { code }) }))
       stdout.write(`${JSON.stringify({ ok: !isBroken, checks })}\n`)
     } else {
-      const terminal = stdout.isTTY === true
-      const colour = terminal && !environment['NO_COLOR'] && environment['TERM'] !== 'dumb'
-      stdout.write(screen(results, { columns: terminal ? stdout.columns ?? 80 : undefined, colour }))
+      stdout.write(screen(results, { columns: columnsOf(stdout), paint: painter(stdout, environment) }))
     }
     return exitStatus(results)
   },

@@ -11,6 +11,7 @@ export const explain: Command = {
   summary: 'which entry the ECS agent would pick for an image, and why',
   arguments: 'IMAGE',
   options: { from: { type: 'string', value: 'FILE', help: 'an ecs.config of either type, read as the ECS agent would (- for standard input)' } },
+  settings: ['REGCRED_ECS_CONFIG', 'REGCRED_ROOT'],
   example: 'ecs-regcred explain registry.example.com:5000/team/app:1.2',
   run: async ({ settings, positionals, options, json, stdin, stdout }) => {
     const [image, more] = positionals

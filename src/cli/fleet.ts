@@ -2,14 +2,15 @@ import { ServiceError } from '../errors.js'
 import { currentVersion } from '../fleet/current-version.js'
 import { ecsCalls } from '../fleet/ecs-calls.js'
 import { hostName, judgeFleet, type FleetReport, type HostReport } from '../fleet/judge-fleet.js'
+import { columnsOf, painter, wrap, type Paint } from '../terminal.js'
 import type { Command } from './command.js'
-import { painter, type Paint } from './rollout-screen.js'
 
 export const fleet: Command = {
   summary: 'which hosts of a cluster hold which version, and whether the old credential may be revoked',
   options: {
     cluster: { type: 'string', value: 'CLUSTER', help: 'name or ARN' },
   },
+  settings: ['REGCRED_SECRET_ID'],
   example: 'ecs-regcred fleet --cluster prod --secret-id prod/registry',
   run: async (context) => {
     const { options, signal, json, stdout, environment } = context
@@ -21,25 +22,38 @@ export const fleet: Command = {
     const report = judgeFleet(instances, version)
     const code = report.safeToRevoke ? undefined : 'E_ROLLOUT'
     if (json) stdout.write(`${JSON.stringify({ ok: report.safeToRevoke, ...(code === undefined ? {} : { code, message: report.reason }), cluster, ...report })}\n`)
-    else stdout.write(renderFleet(cluster, report, painter(stdout.isTTY === true, environment)))
+    else stdout.write(renderFleet(cluster, report, painter(stdout, environment), columnsOf(stdout)))
     return report.safeToRevoke ? 0 : 75
   },
 }
 
-export function renderFleet(cluster: string, report: FleetReport, paint: Paint): string {
+/** @param columns of the terminal; undefined elsewhere */
+export function renderFleet(cluster: string, report: FleetReport, paint: Paint, columns: number | undefined): string {
   const { hosts, current, currentFrom, safeToRevoke, reason } = report
+  const source = currentFrom === 'secret' ? 'what the secret holds now' : 'the newest that a host reports'
+  const texts = [
+    `cluster ${cluster}: ${hosts.length} container instance${hosts.length === 1 ? '' : 's'}${current === null ? ', none reports a version' : `; current version ${shortVersion(current)} (${source})`}`,
+    safeToRevoke ? `${paint('green', 'safe to revoke the old credential')}, as far as this cluster goes: ${reason}` : `${paint('red', 'not yet safe to revoke the old credential')}: ${reason}`,
+    hosts.some(({ state }) => state === 'behind') && '  behind: ecs-regcred status on that host says what is owed; a wake-up at once: systemctl reload ecs-regcred',
+    hosts.some(({ state }) => state === 'silent') && '  silent: set REGCRED_PUBLISH_VERSION=on there, and allow its role ecs:PutAttributes',
+  ].filter((text) => text !== false)
+  const [head = [], ...words] = texts.map((text) => wrap(text, columns, 0, text.startsWith(' ') ? 4 : 2))
+  return [...head, ...(hosts.length === 0 ? [] : hostTable(hosts, paint, columns)), ...words.flat()].map((line) => `${line}\n`).join('')
+}
+
+/** A line a host, or two where the terminal has no room for one. */
+function hostTable(hosts: readonly HostReport[], paint: Paint, columns: number | undefined): string[] {
   const nameWidth = Math.max(4, ...hosts.map((host) => hostName(host).length))
   const versionWidth = Math.max(7, ...hosts.map(({ version }) => shortVersion(version).length))
-  const source = currentFrom === 'secret' ? 'what the secret holds now' : 'the newest that a host reports'
-  const lines = [
-    `cluster ${cluster}: ${hosts.length} container instance${hosts.length === 1 ? '' : 's'}${current === null ? ', none reports a version' : `; current version ${shortVersion(current)} (${source})`}`,
-    ...(hosts.length === 0 ? [] : [`  ${'host'.padEnd(nameWidth)}  state    ${'version'.padEnd(versionWidth)}  since                     ECS agent`]),
-    ...hosts.map((host) => `  ${hostName(host).padEnd(nameWidth)}  ${paint(STATE_COLOURS[host.state], host.state.padEnd(7))}  ${shortVersion(host.version).padEnd(versionWidth)}  ${(host.at ?? '-').padEnd(24)}  ${connection(host, paint)}`),
-    safeToRevoke ? paint('green', `safe to revoke the old credential, as far as this cluster goes: ${reason}`) : paint('red', `not yet safe to revoke the old credential: ${reason}`),
+  const isNarrow = columns !== undefined && columns < nameWidth + versionWidth + 43
+  const line = (name: string, state: string, version: string, at: string, ecsAgent: string): string[] => {
+    const [lead, rest] = [`  ${name.padEnd(nameWidth)}  ${state}`, `${version.padEnd(versionWidth)}  ${at.padEnd(17)}  ${ecsAgent}`]
+    return isNarrow ? [lead, ...wrap(`    ${rest.replaceAll(/ {2,}/g, '  ')}`, columns, 0, 4)] : [`${lead}  ${rest}`]
+  }
+  return [
+    ...(isNarrow ? [] : line('host', 'state  ', 'version', 'since', 'ECS agent')),
+    ...hosts.flatMap((host) => line(hostName(host), paint(STATE_COLOURS[host.state], host.state.padEnd(7)), shortVersion(host.version), minute(host.at), connection(host, paint))),
   ]
-  if (hosts.some(({ state }) => state === 'behind')) lines.push('  behind: ecs-regcred status on that host says what is owed; a wake-up at once: systemctl reload ecs-regcred')
-  if (hosts.some(({ state }) => state === 'silent')) lines.push('  silent: set REGCRED_PUBLISH_VERSION=on there, and allow its role ecs:PutAttributes')
-  return lines.map((line) => `${line}\n`).join('')
 }
 
 const STATE_COLOURS = { current: 'green', behind: 'red', silent: 'yellow' } as const
@@ -53,4 +67,9 @@ function connection({ agentConnected, status }: HostReport, paint: Paint): strin
 function shortVersion(version: string | null): string {
   if (version === null) return '-'
   return version.split(' ').map((one) => (one.length > 20 ? `${one.slice(0, 15)}…` : one)).join(' ')
+}
+
+/** `2026-01-02T03:04:05.678Z` → `2026-01-02 03:04Z`; --json has the seconds. */
+function minute(iso: string | null): string {
+  return iso === null ? '-' : iso.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):.*Z$/, '$1 $2Z')
 }

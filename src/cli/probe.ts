@@ -12,6 +12,7 @@ import type { Finding, Verdict } from '../registry/finding.js'
 import type { Quota } from '../registry/manifest.js'
 import type { ProbeOptions } from '../registry/probe.js'
 import { durationMs, type Settings } from '../settings.js'
+import { columnsOf, painter } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
 import { verdictTable } from './verdict-table.js'
 
@@ -24,6 +25,7 @@ export const probe: Command = {
     document: { type: 'string', value: 'FILE', help: 'the credentials of this document instead, as they would be rendered (- for standard input)' },
     timeout: { type: 'string', value: 'DURATION', help: 'for each registry (default 15s)' },
   },
+  settings: ['REGCRED_REGISTRY', 'REGCRED_USERNAME', 'REGCRED_KEEP_NEWLINE', 'REGCRED_PROBE_CA_FILE', 'REGCRED_PROBE_INSECURE', 'REGCRED_ECS_CONFIG', 'REGCRED_ROOT'],
   example: 'ecs-regcred probe registry.example.com --image registry.example.com/team/app:1.2',
   run: async (context) => {
     const { settings: readSettings, options, positionals, json, stdout, environment, signal } = context
@@ -42,7 +44,7 @@ export const probe: Command = {
     if (json) stdout.write(`${JSON.stringify({ ok, registries, ...(images.length === 0 ? {} : { images }) })}\n`)
     else {
       const rows = [...registries.map((row) => ({ ...row, name: row.registry })), ...images.map((row) => ({ ...row, name: row.image }))]
-      stdout.write(verdictTable(rows, { columns: stdout.isTTY === true ? stdout.columns ?? 80 : undefined, colour: stdout.isTTY === true && !environment['NO_COLOR'] && environment['TERM'] !== 'dumb' }))
+      stdout.write(verdictTable(rows, { columns: columnsOf(stdout), paint: painter(stdout, environment) }))
     }
     return verdicts.includes('refused') ? 77 : ok ? 0 : 69
   },

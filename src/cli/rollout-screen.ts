@@ -3,17 +3,7 @@ import type { Writable } from 'node:stream'
 import { ADVICE, type ReasonClass } from '../fleet/classify-reason.js'
 import type { TaskReport, Verdict } from '../fleet/judge-deployment.js'
 import type { ServiceOutcome, ServiceProgress } from '../fleet/roll-out.js'
-
-type Colour = 'green' | 'yellow' | 'red' | 'dim'
-export type Paint = (colour: Colour, text: string) => string
-
-const CODES: Readonly<Record<Colour, number>> = { green: 32, yellow: 33, red: 31, dim: 2 }
-
-/** Colours for a terminal; none elsewhere, with NO_COLOR (no-color.org) or on a dumb one. */
-export function painter(isTTY: boolean, environment: NodeJS.ProcessEnv): Paint {
-  const on = isTTY && !environment['NO_COLOR'] && environment['TERM'] !== 'dumb'
-  return (colour, text) => (on ? `\u001b[${CODES[colour]}m${text}\u001b[0m` : text)
-}
+import { clip, columnsOf, painter, wrap, type Colour, type Paint } from '../terminal.js'
 
 export type Display = {
   readonly update: (progress: ServiceProgress) => void
@@ -38,12 +28,12 @@ export function rolloutDisplay(stderr: Writable & { readonly isTTY?: boolean }, 
       close: () => {},
     }
   }
-  const terminal = stderr as Writable & { readonly columns?: number; readonly rows?: number }
-  const paint = painter(true, environment)
+  const terminal = stderr as Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number }
+  const paint = painter(stderr, environment)
   let drawn = 0
   const draw = (): void => {
     const lines = renderScreen(services, rows, {
-      columns: terminal.columns ?? 80, rows: terminal.rows ?? 24, paint, title: `rollout in ${cluster}  ${elapsed()}  Ctrl-C leaves the deployments going`,
+      columns: columnsOf(terminal) ?? 80, rows: terminal.rows || 24, paint, title: `rollout in ${cluster}  ${elapsed()}  Ctrl-C leaves the deployments going`,
     })
     stderr.write(`${drawn > 0 ? `\u001b[${drawn}A` : ''}\r\u001b[J${lines.map((line) => `${line}\n`).join('')}`)
     drawn = lines.length
@@ -83,18 +73,23 @@ export function renderScreen(
   return [clip(title, columns - 1), ...lines]
 }
 
-/** The verdicts, with every task that did not do well, why, and what to do. */
-export function renderOutcomes(outcomes: readonly ServiceOutcome[], paint: Paint): string {
+/**
+ * The verdicts, with every task that did not do well, why, and what to do.
+ * @param columns of the terminal; undefined elsewhere
+ */
+export function renderOutcomes(outcomes: readonly ServiceOutcome[], paint: Paint, columns: number | undefined): string {
   const nameWidth = width(outcomes.map(({ service }) => service))
   const lines: string[] = []
+  const below = (text: string): void => { lines.push(...wrap(`  ${text}`, columns, 0, 4)) }
   for (const { service, verdict, reason, tasks, restore, failure } of outcomes) {
-    lines.push(`${service.padEnd(nameWidth)}  ${paint(colourOf(verdict), verdict.padEnd(13))}  ${reason}`)
+    lines.push(...wrap(`${service.padEnd(nameWidth)}  ${paint(colourOf(verdict), verdict)}${' '.repeat(Math.max(0, 13 - verdict.length))}  ${reason}`, columns, 0, 4))
     const troubled = tasks.filter(({ class: of }) => !['fresh', 'starting', 'scheduler'].includes(of))
-    for (const task of troubled.slice(0, MOST_TASKS)) lines.push(`  ${describeTask(task)}`)
-    if (troubled.length > MOST_TASKS) lines.push(`  … and ${troubled.length - MOST_TASKS} more tasks (--json has all)`)
-    for (const of of new Set(troubled.map((task) => task.class))) lines.push(`  ${of}: ${adviceOf(of)}`)
-    if (failure !== undefined && restore !== undefined) lines.push(`  ${paint('red', 'its own deployment percentages could not be put back')}: ${failure.message}`)
-    if (failure?.details.fix !== undefined) lines.push(`  fix: ${failure.details.fix}`)
+    for (const task of troubled.slice(0, MOST_TASKS)) below(describeTask(task))
+    if (troubled.length > MOST_TASKS) below(`… and ${troubled.length - MOST_TASKS} more tasks (--json has all)`)
+    for (const of of new Set(troubled.map((task) => task.class))) below(`${of}: ${adviceOf(of)}`)
+    if (failure !== undefined && restore !== undefined) below(`${paint('red', 'its own deployment percentages could not be put back')}: ${failure.message}`)
+    if (failure?.details.fix !== undefined) below(`fix: ${failure.details.fix}`)
+    // Whole, for copying: the terminal may break it where it ends.
     if (restore !== undefined) lines.push(`  to put its own percentages back: ${restore}`)
   }
   return lines.map((line) => `${line}\n`).join('')
@@ -129,11 +124,6 @@ function colourOf(verdict: Verdict | undefined): Colour {
 
 function width(names: readonly string[]): number {
   return Math.max(0, ...names.map((name) => name.length))
-}
-
-function clip(text: string, columns: number): string {
-  const characters = [...text]
-  return characters.length <= columns ? text : `${characters.slice(0, Math.max(0, columns - 1)).join('')}…`
 }
 
 function duration(ms: number): string {

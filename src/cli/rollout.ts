@@ -5,8 +5,9 @@ import type { TaskReport } from '../fleet/judge-deployment.js'
 import { planRollout, type ServicePlan } from '../fleet/plan-rollout.js'
 import { rollOut, wasRefused, type ServiceOutcome } from '../fleet/roll-out.js'
 import { durationMs } from '../settings.js'
+import { columnsOf, painter, wrap } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
-import { painter, renderOutcomes, rolloutDisplay } from './rollout-screen.js'
+import { renderOutcomes, rolloutDisplay } from './rollout-screen.js'
 
 /** Services that deploy at once: a bad credential shows on the first ones, and their tasks do not all start on the same hosts. */
 const PARALLEL = 5
@@ -23,13 +24,17 @@ export const rollout: Command = {
     timeout: { type: 'string', value: 'DURATION', help: 'per service, from the start of its deployment (default 15m)' },
     watch: { type: 'boolean', help: 'start nothing: follow the deployment that is under way' },
   },
+  settings: [],
   example: 'ecs-regcred rollout --cluster prod --all',
   run: async (context) => {
     const { signal, stdout, stderr, environment, json } = context
     const { cluster, wanted, asked, timeoutMs, watchOnly } = readOptions(context)
     const calls = await ecsCalls(cluster)
     const plans = await planRollout(calls, wanted, asked, signal)
-    for (const { name, warnings } of plans) for (const warning of warnings) stderr.write(`warning: ${name}: ${warning}\n`)
+    const paint = painter(stderr, environment)
+    for (const { name, warnings } of plans) {
+      for (const warning of warnings) stderr.write(`${wrap(`${paint('yellow', 'warning')}: ${name}: ${warning}`, columnsOf(stderr), 0, 2).join('\n')}\n`)
+    }
     if (signal.aborted) throw new ServiceError('E_INTERRUPTED', 'interrupted before anything was started')
 
     const display = rolloutDisplay(stderr, plans.map(({ name }) => name), cluster, environment)
@@ -41,7 +46,7 @@ export const rollout: Command = {
     }
     const problem = judge(outcomes)
     if (json) stdout.write(`${JSON.stringify(documentOf(outcomes, plans, problem))}\n`)
-    else stdout.write(`${renderOutcomes(outcomes, painter(stdout.isTTY === true, environment))}${closingWords(cluster, outcomes, plans)}`)
+    else stdout.write(`${renderOutcomes(outcomes, painter(stdout, environment), columnsOf(stdout))}${closingWords(cluster, outcomes, plans)}`)
     return problem?.exitCode ?? 0
   },
 }

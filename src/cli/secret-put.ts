@@ -5,6 +5,7 @@ import type { Shape } from '../fleet/merge-credential.js'
 import { secretStore, type SecretPlan } from '../fleet/put-secret.js'
 import { probeRegistry, type ProbeResult } from '../registry/probe.js'
 import type { Settings } from '../settings.js'
+import { columnsOf, painter, wrap } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
 import { readPassword } from './read-password.js'
 
@@ -20,6 +21,7 @@ export const secretPut: Command = {
     'dry-run': { type: 'boolean', help: 'say what would be put, and put nothing' },
     password: { type: 'string', value: '…', help: 'refused: a command line is seen by every user of the machine and kept in the history' },
   },
+  settings: ['REGCRED_SECRET_ID', 'REGCRED_REGISTRY', 'REGCRED_USERNAME', 'REGCRED_PROBE', 'REGCRED_PROBE_CA_FILE', 'REGCRED_PROBE_INSECURE'],
   example: 'pass show registry | ecs-regcred secret put --secret-id prod/registry --registry registry.example.com --username ci --password-stdin',
   run: async (context) => {
     const { options, signal } = context
@@ -47,7 +49,8 @@ export const secretPut: Command = {
       return 0
     }
     context.stdout.write(describe(plan, { registry, dryRun, versionId: put?.versionId, accepted: probe?.verdict === 'accepted', settings }))
-    for (const { message } of warnings) context.stderr.write(`warning: ${message}\n`)
+    const paint = painter(context.stderr, context.environment)
+    for (const { message } of warnings) context.stderr.write(`${wrap(`${paint('yellow', 'warning')}: ${message}`, columnsOf(context.stderr), 0, 2).join('\n')}\n`)
     return 0
   },
 }
@@ -92,12 +95,15 @@ function describe(plan: SecretPlan, done: { registry: string; dryRun: boolean; v
     plan.basedOn !== undefined && `  ${dryRun ? 'version now  ' : 'made from    '}  ${plan.basedOn}`,
     plan.namesNoRegistry && `  the document names no registry: hosts need REGCRED_REGISTRY=${registry}`,
   ].filter((line) => line !== false)
-  const next = dryRun ? '' : `What each host does next (its own settings; these are the defaults):
-  1. sees the new version at its next poll, within ${readable(settings.intervalMs)} (REGCRED_INTERVAL), or at once on SIGHUP
+  const next = dryRun ? '' : `What each host does next (by its own settings; these are the defaults):
+  1. sees the new version at its next poll, within ${readable(settings.intervalMs)}, or at once on SIGHUP
   2. tries the login, and writes ecs.config
-  3. waits for its own place within ${readable(settings.splayMs)} (REGCRED_SPLAY) and restarts its ECS agent once; tasks keep running
-Then: ecs-regcred fleet --cluster CLUSTER --secret-id ${plan.secretId}   who holds it, and when the old login may be revoked
-      ecs-regcred rollout --cluster CLUSTER --all                  new tasks on a fresh pull
+  3. waits for its own place within ${readable(settings.splayMs)} (REGCRED_SPLAY), and restarts its ECS agent
+     once; tasks keep running
+Then see who holds it, and when the old login may be revoked:
+  ecs-regcred fleet --cluster CLUSTER --secret-id ${plan.secretId}
+and have new tasks on a fresh pull:
+  ecs-regcred rollout --cluster CLUSTER --all
 `
   return `${head}${lines.map((line) => `${line}\n`).join('')}${next}`
 }

@@ -9,13 +9,15 @@ import { authOnDisk } from '../pass/auth-on-disk.js'
 import { observe, remembered } from '../pass/observe.js'
 import { planFile } from '../pass/plan-file.js'
 import { chooseSource } from '../sources/index.js'
+import { columnsOf, painter } from '../terminal.js'
 import type { Command } from './command.js'
+import { statusScreen } from './status-screen.js'
 
 export const status: Command = {
   summary: 'what stands where: source, file, running ECS agent, what is owed',
   options: {},
   example: 'ecs-regcred status',
-  run: async ({ settings: readSettings, json, stdout, signal }) => {
+  run: async ({ settings: readSettings, json, stdout, environment, signal }) => {
     const settings = readSettings()
     const source = chooseSource(settings)
     const { state } = await readState(settings.stateDir)
@@ -26,7 +28,7 @@ export const status: Command = {
     const { setAside: _, refused: __, ...unheld } = state
     const plan = await planFile(
       // Looking is not applying: no registry is asked, nothing is refused.
-      { settings: { ...settings, probe: false, takeover: 'replace' }, source, state: unheld, options: { trigger: 'command', dryRun: true }, log: createLogger('silent', 2, false), warnings: [] },
+      { settings: { ...settings, probe: false, takeover: 'replace' }, source, state: unheld, options: { trigger: 'command', dryRun: true }, log: createLogger('silent', 2), warnings: [] },
       AbortSignal.any([signal, AbortSignal.timeout(SOURCE_TIMEOUT_MS)]),
     ).catch((error: unknown) => (error instanceof ServiceError ? error : new ServiceError('E_TIMEOUT', 'the source did not answer in time')))
     const registries = [...new Set([...auth.entries.values()].map(({ key }) => registryOfKey(key)))].sort()
@@ -35,6 +37,7 @@ export const status: Command = {
         label: source.label,
         version: plan instanceof ServiceError ? (state.rendered?.version ?? null) : plan.version,
         problem: plan instanceof ServiceError ? plan.message : null,
+        fix: plan instanceof ServiceError ? (plan.details.fix ?? null) : null,
       },
       file: { path: settings.ecsConfigPath, inSync: !(plan instanceof ServiceError) && plan.authData === undefined, version: state.rendered?.version ?? null },
       ecsAgent: {
@@ -50,7 +53,7 @@ export const status: Command = {
       nextPass: (await readNextPass(settings.stateDir)) ?? null,
       registries: registries.map((registry) => ({ registry, ...verdictOf(registry, state) })),
     }
-    stdout.write(json ? `${JSON.stringify(document)}\n` : screen(document, state.setAside?.reason, new Date()))
+    stdout.write(json ? `${JSON.stringify(document)}\n` : statusScreen(document, { setAsideReason: state.setAside?.reason, at: new Date(), columns: columnsOf(stdout), paint: painter(stdout, environment) }))
     return 0
   },
 }
@@ -61,41 +64,3 @@ function verdictOf(registry: string, { refused, probes }: State): { probe: strin
 }
 
 const SOURCE_TIMEOUT_MS = 10_000
-
-type Document = {
-  readonly source: { readonly label: string; readonly version: string | null; readonly problem: string | null }
-  readonly file: { readonly path: string; readonly inSync: boolean; readonly version: string | null }
-  readonly ecsAgent: { readonly running: boolean; readonly inSync: boolean | null; readonly healthy: boolean; readonly version: string | null; readonly detail: string }
-  readonly restartOwed: boolean
-  readonly setAside: string | null
-  readonly lastSuccess: string | null
-  readonly nextPass: string | null
-  readonly registries: readonly { readonly registry: string; readonly probe: string; readonly reason: string }[]
-}
-
-function screen(status: Document, setAsideReason: string | undefined, at: Date): string {
-  const { source, file, ecsAgent } = status
-  const rows: [string, string][] = [
-    ['source', source.problem === null ? `${source.label}, version ${source.version ?? 'unknown'}` : `${source.label}: ${source.problem}`],
-    ['file', `${file.path} ${file.inSync ? 'holds that' : source.problem !== null ? `was last written from version ${file.version ?? 'none'}` : 'does NOT hold that'}`],
-    ['ECS agent', [
-      ecsAgent.running ? (ecsAgent.healthy ? 'running, healthy' : 'running, does not answer introspection') : 'not running',
-      { true: 'holds what the file holds', false: 'does NOT hold what the file holds', null: 'what it holds is not known' }[String(ecsAgent.inSync) as 'true'],
-    ].join(', ')],
-    ['', ecsAgent.detail],
-    ['restart', status.restartOwed ? 'OWED' : 'none owed'],
-    ...(status.setAside === null ? [] : [['set aside', `${status.setAside}: ${setAsideReason ?? ''}`] as [string, string]]),
-    ['last success', ago(status.lastSuccess, at)],
-    ['next pass', ago(status.nextPass, at)],
-    ...status.registries.map(({ registry, probe, reason }, index): [string, string] => [index === 0 ? 'registries' : '', `${registry}  ${probe}${probe === 'accepted' ? '' : ` (${reason})`}`]),
-  ]
-  return `${rows.map(([name, text]) => `${name.padEnd(13)} ${text}`).join('\n')}\n`
-}
-
-function ago(iso: string | null, at: Date): string {
-  if (iso === null) return 'never'
-  const seconds = Math.round((at.getTime() - new Date(iso).getTime()) / 1000)
-  const size = Math.abs(seconds)
-  const span = size < 120 ? `${size} s` : size < 7200 ? `${Math.round(size / 60)} min` : `${Math.round(size / 3600)} h`
-  return `${iso} (${seconds >= 0 ? `${span} ago` : `in ${span}`})`
-}

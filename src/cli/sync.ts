@@ -4,7 +4,9 @@ import type { PassResult } from '../pass/pass.js'
 import { type Machine, reconcile } from '../reconcile.js'
 import { durationMs } from '../settings.js'
 import { chooseSource } from '../sources/index.js'
+import { columnsOf, painter, wrap, type Colour } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
+import { tellError } from './tell-error.js'
 
 const BOOT_TIMEOUT = '30s'
 
@@ -87,9 +89,15 @@ const TOLD: Record<PassResult['action'], string> = {
   'rolled-back': 'rolled back to the last good credentials',
 }
 
-function tell(result: PassResult, error: ServiceError | undefined, { stdout, stderr }: CommandContext): void {
-  if (result.diff !== undefined) stdout.write(result.diff)
+const NOTABLE: Partial<Record<PassResult['action'], Colour>> = { restarted: 'green', deferred: 'yellow', 'would-write': 'yellow', 'would-restart': 'yellow' }
+
+function tell(result: PassResult, error: ServiceError | undefined, context: CommandContext): void {
+  const { stdout, environment } = context
+  const paint = painter(stdout, environment)
+  if (result.diff !== undefined) stdout.write(result.diff.replaceAll(/^[-+](?!--|\+\+).*$/gm, (line) => paint(line.startsWith('+') ? 'green' : 'red', line)))
+  if (error !== undefined) return tellError(error, context)
   const registries = result.registries.length > 0 ? `: ${result.registries.join(', ')}` : ''
-  if (error === undefined) stdout.write(`${TOLD[result.action]} (version ${result.version ?? 'unknown'}${registries})\n`)
-  else stderr.write(`ecs-regcred: ${error.message}\n${error.details.fix === undefined ? '' : `  fix: ${error.details.fix}\n`}  (${error.code}, exit status ${error.exitCode})\n`)
+  const colour = NOTABLE[result.action]
+  const told = TOLD[result.action]
+  stdout.write(`${wrap(`${colour === undefined ? told : paint(colour, told)} (version ${result.version ?? 'unknown'}${registries})`, columnsOf(stdout), 0, 2).join('\n')}\n`)
 }

@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from 'node:util'
 import type { Verdict } from '../registry/finding.js'
+import { wrap, type Colour, type Paint } from '../terminal.js'
 
-const COLOURS: Record<Verdict, string> = { accepted: '\u001b[32m', refused: '\u001b[31m', unknown: '\u001b[33m' }
-const RESET = '\u001b[0m'
+export const VERDICT_COLOURS: Readonly<Record<Verdict, Colour>> = { accepted: 'green', refused: 'red', unknown: 'yellow' }
 
 /** Least room for a column of reasons; where there is less, they stand below their names. */
 const MIN_REASON = 40
@@ -13,28 +13,17 @@ const MIN_REASON = 40
  */
 export function verdictTable(
   rows: readonly { readonly name: string; readonly verdict: Verdict; readonly reason: string }[],
-  { columns, colour }: { readonly columns: number | undefined; readonly colour: boolean },
+  { columns, paint }: { readonly columns: number | undefined; readonly paint: Paint },
 ): string {
   const names = rows.map(({ name }) => stripVTControlCharacters(name).replace(/\p{C}/gu, ''))
   const nameWidth = Math.max(...names.map((name) => name.length))
   const indent = nameWidth + 'accepted'.length + 4
   const below = columns !== undefined && columns - indent < MIN_REASON
   const lines = rows.flatMap(({ verdict, reason }, index) => {
-    const shown = colour ? `${COLOURS[verdict]}${verdict}${RESET}${' '.repeat(8 - verdict.length)}` : verdict.padEnd(8)
-    if (below) return [`${shown}  ${names[index]}`, ...wrap(reason, columns - 2).map((line) => `  ${line}`)]
-    const [first = '', ...rest] = columns === undefined ? [reason] : wrap(reason, columns - indent)
-    return [`${(names[index] ?? '').padEnd(nameWidth)}  ${shown}  ${first}`, ...rest.map((line) => `${' '.repeat(indent)}${line}`)]
+    const shown = `${paint(VERDICT_COLOURS[verdict], verdict)}${' '.repeat(8 - verdict.length)}`
+    if (below) return [`${shown}  ${names[index]}`, ...wrap(reason, columns, 2).map((line, at) => (at === 0 ? `  ${line}` : line))]
+    const [first = '', ...rest] = wrap(reason, columns, indent)
+    return [`${(names[index] ?? '').padEnd(nameWidth)}  ${shown}  ${first}`, ...rest]
   })
   return `${lines.join('\n')}\n`
-}
-
-/** At spaces; a word that is longer than the width, such as a host, stays whole. */
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = []
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1)
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
-    else lines.push(word)
-  }
-  return lines
 }

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { screen } from '../../src/doctor/screen.js'
+import { painter, plain } from '../../src/terminal.js'
 import type { CheckResult } from '../../src/doctor/check.js'
 
 const LONG = 'https://registry.example.com/a-name-that-is-longer-than-any-narrow-terminal-has-columns/v2'
@@ -12,7 +13,7 @@ const RESULTS: readonly CheckResult[] = [
 const lines = (text: string): string[] => text.slice(0, -1).split('\n')
 
 t.test('no terminal: one line a result and one a fix, whole, without colour', async (t) => {
-  t.strictSame(lines(screen(RESULTS, { columns: undefined, colour: false })), [
+  t.strictSame(lines(screen(RESULTS, { columns: undefined, paint: plain })), [
     'ok       init-system: systemd runs the ECS agent as ecs, and this goes on for much longer than eighty columns have room',
     'skipped  aws: the source is a file',
     `warning  docker-group: someone at ${LONG} is in group docker`,
@@ -26,7 +27,7 @@ t.test('no terminal: one line a result and one a fix, whole, without colour', as
 
 for (const columns of [20, 30, 49, 50, 80, 132]) {
   t.test(`${columns} columns hold every line, and nothing of a warning or a fix is lost`, async (t) => {
-    const text = screen(RESULTS, { columns, colour: false })
+    const text = screen(RESULTS, { columns, paint: plain })
     for (const line of lines(text)) t.ok([...line].length <= columns, line)
     const squeezed = text.replaceAll(/\s/g, '')
     for (const wanted of [LONG, 'gpasswd -d somebody-else docker', 'what the source holds', 'ecs-regcred sync --force']) t.ok(squeezed.includes(wanted.replaceAll(/\s/g, '')), wanted)
@@ -35,11 +36,11 @@ for (const columns of [20, 30, 49, 50, 80, 132]) {
 }
 
 t.test('colour marks the verdict and nothing else', async (t) => {
-  const coloured = screen(RESULTS, { columns: 80, colour: true })
+  const coloured = screen(RESULTS, { columns: 80, paint: painter({ isTTY: true }, {}) })
   t.match(coloured, '\u001b[31mbroken \u001b[0m  file-source')
-  t.equal(coloured.replaceAll(/\u001b\[\d+m/g, ''), screen(RESULTS, { columns: 80, colour: false }))
+  t.equal(coloured.replaceAll(/\u001b\[\d+m/g, ''), screen(RESULTS, { columns: 80, paint: plain }))
 })
 
 t.test('nothing broken is said in so many words', async (t) => {
-  t.match(lines(screen([], { columns: 80, colour: false })).at(-1), /^nothing is broken/)
+  t.match(lines(screen([], { columns: 80, paint: plain })).at(-1), /^nothing is broken/)
 })
