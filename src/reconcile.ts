@@ -103,13 +103,20 @@ async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
     else state.lastGoodRendered = state.rendered
   }
   const render = (current: Uint8Array | undefined): Uint8Array => renderEcsConfig(current, authData)
-  state.pending = { version: plan.version, fingerprint: rendered.fingerprint, fileFingerprint: fingerprint(state.fingerprintKey, render(plan.current)), phase: 'written' }
+  const before = { pending: state.pending, rendered: state.rendered, writtenAt: state.writtenAt }
+  const pending = { version: plan.version, fingerprint: rendered.fingerprint, fileFingerprint: fingerprint(state.fingerprintKey, render(plan.current)), phase: 'written' as const }
+  // As it will be. Killed right after the rename, an ECS agent that started before this moment has to count as one that has not read the file.
+  Object.assign(state, { pending, rendered, writtenAt: now() })
   await writeState(settings.stateDir, state)
 
-  const { bytes: written } = await updateFile(settings.ecsConfigPath, render, { root: settings.root })
+  const written = await updateFile(settings.ecsConfigPath, render, { root: settings.root }).then(({ bytes }) => bytes, async (error: unknown) => {
+    const file = await readFileIfAny(settings.ecsConfigPath).catch(() => undefined)
+    // Where the old one stands, nothing is pending. (After the rename only the flush of the directory can fail.)
+    if (file === undefined || authOnDisk(file.bytes).data !== authData) Object.assign(state, before)
+    throw error
+  })
   state.writtenAt = now()
-  state.rendered = rendered
-  state.pending = { ...state.pending, fileFingerprint: fingerprint(state.fingerprintKey, written) }
+  state.pending = { ...pending, fileFingerprint: fingerprint(state.fingerprintKey, written) }
   // The version that stands there now was tried after all, if it was held back before.
   delete state.setAside
   delete state.refused

@@ -1,5 +1,6 @@
 import { appendFileSync, chmodSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { testMachine } from './fixtures/machine.js'
 
@@ -76,6 +77,22 @@ void t.test('a restart that was owed when the service was killed is paid by the 
   await service.next('ecs-agent.verified')
   t.notOk(service.lines.some(({ event }) => event === 'ecs-config.written'), 'the file was right already')
   await service.stop()
+})
+
+// Regression: what was left of the deadline had a fraction, which AbortSignal.timeout refuses; the service ended as with a bug.
+void t.test('a watch that was cut short goes on at the next start', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, agentArguments: ['--delay', '1500'] })
+  await machine.startEcsAgent()
+  machine.login('first-password')
+  const killed = machine.service()
+  await killed.next('ecs-agent.restarting')
+  while ((machine.state()['pending'] as { restartedAt?: unknown } | undefined)?.restartedAt === undefined) await setTimeout(10)
+  killed.child.kill('SIGKILL')
+  await killed.exit
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  t.equal(machine.restarts(), 1)
+  t.equal(await service.stop(), 0)
 })
 
 void t.test('a password that the registry refuses is never applied, and is not tried again at every poll', async (t) => {

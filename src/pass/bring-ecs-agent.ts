@@ -137,7 +137,7 @@ function isVerified(seen: Observation): boolean {
 async function watch(pass: Pass, init: InitSystem, timeoutMs: number, signal: AbortSignal): Promise<Observation> {
   const { settings } = pass
   const started = performance.now()
-  const bounded = AbortSignal.timeout(Math.max(timeoutMs, 1))
+  const bounded = AbortSignal.timeout(Math.max(Math.ceil(timeoutMs), 1)) // it throws at fractions
   const never = new AbortController().signal
   for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(waitMs * 1.5, SLOWEST_LOOK_MS)) {
     const seen = await observe(settings, init, remembered(pass.state), never)
