@@ -18,8 +18,8 @@ const KILLS = number('REGCRED_TEST_KILLS', 200)
 const ROTATIONS = number('REGCRED_TEST_ROTATIONS', 100)
 const SECONDS = number('REGCRED_TEST_SECONDS', 150)
 
-void t.test('kill -9 at random moments of rotations', async (t) => {
-  const rig = await rotatingMachine(t)
+for (const docker of [true, false]) void t.test(`kill -9 at random moments of rotations, ${docker ? 'with' : 'without'} a Docker socket`, async (t) => {
+  const rig = await rotatingMachine(t, { docker })
   const reader = rig.reader()
   await reader.reading
   rig.change()
@@ -31,10 +31,10 @@ void t.test('kill -9 at random moments of rotations', async (t) => {
   await within(60_000, service, service.next('ecs-agent.verified'))
   const windowMs = (performance.now() - started) * 1.2
 
-  const deadline = performance.now() + SECONDS * 1000
+  const deadline = performance.now() + SECONDS * 500
   const heldAfterKill = { old: 0, new: 0 }
   let kills = 0
-  for (; kills < KILLS && performance.now() < deadline; kills++) {
+  for (; kills < KILLS / 2 && performance.now() < deadline; kills++) {
     await rig.converged(t, service)
     rig.change()
     await sleep(Math.random() * windowMs)
@@ -50,12 +50,12 @@ void t.test('kill -9 at random moments of rotations', async (t) => {
   t.strictSame(wrong, [], 'the parallel reader saw whole files only')
   t.ok(rig.machine.restarts() <= rig.changes() + kills, 'a kill costs one more restart at most')
   t.ok(heldAfterKill.old > 0 && heldAfterKill.new > 0, 'the kills came on both sides of the rename')
-  t.ok(kills >= Math.min(KILLS, 30), 'enough of them in the time that there was')
+  t.ok(kills >= Math.min(KILLS / 2, 20), 'enough of them in the time that there was')
   t.comment(`${kills} kills within rotations of ${Math.round(windowMs / 1.2)} ms: the file was old after ${heldAfterKill.old}, new after ${heldAfterKill.new}; ${rig.machine.restarts()} restarts for ${rig.changes()} changes; ${reads} reads saw ${contents} contents, all whole`)
 })
 
-void t.test('kill -9 at every system call that writes ecs.config, the state and the lock', async (t) => {
-  const rig = await rotatingMachine(t)
+for (const docker of [true, false]) void t.test(`kill -9 at every system call that writes ecs.config, the state and the lock, ${docker ? 'with' : 'without'} a Docker socket`, async (t) => {
+  const rig = await rotatingMachine(t, { docker })
   const reader = rig.reader()
   await reader.reading
   rig.change()
@@ -68,11 +68,11 @@ void t.test('kill -9 at every system call that writes ecs.config, the state and 
   for (const { name, ordinal, line } of points) {
     await rig.converged(t, service)
     const strace = await attach(t, rig.fileThread(service), `${name}:signal=KILL:when=${ordinal}`)
-    const verified = service.next('ecs-agent.verified').then(() => 'verified', () => 'killed')
+    const verified = service.next('ecs-agent.verified')
     rig.change()
-    // Some calls only happen when a lock is met or a temp file is left: then the rotation comes to its end.
-    const outcome = await verified
-    if (outcome === 'verified') {
+    // The calls after the last event belong to it too. Those that only a late wake-up makes may be missed.
+    const survived = await verified.then(() => rig.converged(t, service)).then(() => true, () => false)
+    if (survived) {
       missed++
       service.child.kill('SIGKILL')
     }
@@ -82,7 +82,7 @@ void t.test('kill -9 at every system call that writes ecs.config, the state and 
     service = rig.start()
   }
   await rig.converged(t, service)
-  t.ok(missed <= points.length / 4, `${points.length - missed} of ${points.length} kills met their call`)
+  t.ok(missed <= points.length / 5, `${points.length - missed} of ${points.length} kills met their call`)
   t.equal(await service.stop(), 0)
   t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
 })
@@ -109,11 +109,12 @@ void t.test('a call that fails as on a disk that is full, read-only, forbidden o
       rig.change()
       // It is over at once, so the service's own next try brings it in.
       await within(60_000, service, verified)
+      await rig.converged(t, service)
       await strace.detach()
       const errors = service.lines.slice(from).filter(({ level }) => level === 'error')
       const what = `${errno} at ${name} ${ordinal} (${where(line)})`
       t.ok(errors.every(({ code, fix }) => ['E_ECS_CONFIG', 'E_STATE'].includes(String(code)) && fix !== undefined), `${what}: a clear error with its fix, or none needed`, { errors })
-      if (strace.injected() && /ecs\.config/.test(line) && name !== 'openat') {
+      if (strace.injected() && /\/etc\/ecs\//.test(line) && name !== 'unlink') {
         t.ok(errors.some(({ msg }) => msg.includes(errno)), `${what}: it says so`, { errors })
       }
       for (const { msg } of errors) said.set(errno, msg)
@@ -147,12 +148,15 @@ void t.test('a file system that is really full, or read-only', async (t) => {
     }
     for (const [errno, { begin, end }] of Object.entries(faults)) {
       begin()
+      const from = service.lines.length
       const failed = service.next('pass.failed').catch(() => undefined)
       const told = Promise.race([failed, service.next('ecs-config.failed')])
       rig.change()
       const line = await within(60_000, service, told as Promise<LogLine>)
       t.match(line, { level: 'error', code: folder === 'etc/ecs' ? 'E_ECS_CONFIG' : 'E_STATE', fix: String, msg: new RegExp(`${folder}.*\\(${errno}, \\w+\\)`) }, `${errno} in ${folder}`)
       t.equal(rig.held(), rig.changes() - 1, 'the old file is intact')
+      // Regression: the state held the new version as written, and the ECS agent, which holds what the file holds, was verified with it.
+      t.notOk(service.lines.slice(from).some(({ event }) => event === 'ecs-agent.verified'), 'nothing is called a success')
       const sync = await machine.run('sync', '--boot', '--timeout', '1s', '--json')
       t.equal(sync.status, 74)
       t.match(JSON.parse(sync.stdout), { ok: false, code: line['code'] })
