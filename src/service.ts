@@ -4,6 +4,7 @@ import { pollDelayMs } from './core/decide.js'
 import { Wakeup } from './core/wakeup.js'
 import { ServiceError } from './errors.js'
 import { writeNextPass } from './host/state.js'
+import { giveBackMemory, interpretOnly } from './memory.js'
 import type { PassResult, Trigger } from './pass/pass.js'
 import { type Machine, reconcile } from './reconcile.js'
 
@@ -18,6 +19,7 @@ export type Service = Machine & {
 
 /** Resolves when the service has stopped. @throws what is not a ServiceError: a bug */
 export async function runService(service: Service, signal: AbortSignal): Promise<void> {
+  interpretOnly()
   const { settings, source, log } = service
   const wakeup = new Wakeup<(typeof STRONGEST_FIRST)[number]>(STRONGEST_FIRST)
   service.onSignal(() => wakeup.wake('signal'))
@@ -40,6 +42,7 @@ export async function runService(service: Service, signal: AbortSignal): Promise
     const soonerMs = Math.min(failures > 0 ? backoffMs(failures, Math.random()) : Infinity, lookAgainMs ?? Infinity)
     otherwise = soonerMs < pollMs ? 'retry' : 'poll'
     waitMs = Math.min(soonerMs, pollMs)
+    giveBackMemory()
     await writeNextPass(settings.stateDir, new Date(Date.now() + waitMs).toISOString()).catch(() => undefined) // for `status` alone
   }
   log.info({ event: 'service.stopped' }, 'stopped')
