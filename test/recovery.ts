@@ -296,6 +296,7 @@ t.test('retries are further and further apart, never a busy loop, and a signal c
   let longestMs = 0
   // Each failure is followed by the time of the next pass. The fifth wait may be up to 16 s; one of more than 3 s is what the signal is to cut short.
   for (let known = 0; longestMs <= 3_000;) {
+    if (known > 20) return void t.fail('twenty failures, and never a wait of 3 s: a busy loop')
     if (failures().length === known) await service.next('source.failed')
     const latest = failures().at(-1) as LogLine
     longestMs = await nextPassInMs(machine, latest)
