@@ -5,6 +5,7 @@ import { imageRegistry } from '../core/ecs-matching.js'
 import { shownKey } from '../core/shown-key.js'
 import { ServiceError } from '../errors.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
+import { columnsOf, wrap } from '../terminal.js'
 import type { Command } from './command.js'
 
 export const explain: Command = {
@@ -37,7 +38,7 @@ export const explain: Command = {
     stdout.write(`image     ${image}\nregistry  ${registry}\n`)
     stdout.write(key === null ? 'key       none: the pull is anonymous\n' : `key       ${key}\nusername  ${username ?? ''}\n`)
     if (!choice.deterministic) stdout.write(`random    one of ${document.possible.join(', ')}\n`)
-    stdout.write(`because   ${reason}\n`)
+    stdout.write(`because   ${wrap(reason, columnsOf(stdout), 10).join('\n')}\n`)
     return 0
   },
 }

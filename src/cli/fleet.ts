@@ -48,11 +48,11 @@ function hostTable(hosts: readonly HostReport[], paint: Paint, columns: number |
   const isNarrow = columns !== undefined && columns < nameWidth + versionWidth + 43
   const line = (name: string, state: string, version: string, at: string, ecsAgent: string): string[] => {
     const [lead, rest] = [`  ${name.padEnd(nameWidth)}  ${state}`, `${version.padEnd(versionWidth)}  ${at.padEnd(17)}  ${ecsAgent}`]
-    return isNarrow ? [lead, ...wrap(`    ${rest.replaceAll(/ {2,}/g, '  ')}`, columns, 0, 4)] : [`${lead}  ${rest}`]
+    return isNarrow ? [lead.trimEnd(), ...wrap(`    ${rest.replaceAll(/ {2,}/g, ', ')}`, columns, 0, 4)] : [`${lead}  ${rest}`]
   }
   return [
     ...(isNarrow ? [] : line('host', 'state  ', 'version', 'since', 'ECS agent')),
-    ...hosts.flatMap((host) => line(hostName(host), paint(STATE_COLOURS[host.state], host.state.padEnd(7)), shortVersion(host.version), minute(host.at), connection(host, paint))),
+    ...hosts.flatMap((host) => line(hostName(host), `${paint(STATE_COLOURS[host.state], host.state)}${' '.repeat(7 - host.state.length)}`, shortVersion(host.version), minute(host.at), connection(host, paint))),
   ]
 }
 

@@ -48,7 +48,8 @@ export const secretPut: Command = {
       })}\n`)
       return 0
     }
-    context.stdout.write(describe(plan, { registry, dryRun, versionId: put?.versionId, accepted: probe?.verdict === 'accepted', settings }))
+    const text = describe(plan, { registry, dryRun, versionId: put?.versionId, accepted: probe?.verdict === 'accepted', settings })
+    context.stdout.write(fit(text, columnsOf(context.stdout)))
     const paint = painter(context.stderr, context.environment)
     for (const { message } of warnings) context.stderr.write(`${wrap(`${paint('yellow', 'warning')}: ${message}`, columnsOf(context.stderr), 0, 2).join('\n')}\n`)
     return 0
@@ -98,14 +99,18 @@ function describe(plan: SecretPlan, done: { registry: string; dryRun: boolean; v
   const next = dryRun ? '' : `What each host does next (by its own settings; these are the defaults):
   1. sees the new version at its next poll, within ${readable(settings.intervalMs)}, or at once on SIGHUP
   2. tries the login, and writes ecs.config
-  3. waits for its own place within ${readable(settings.splayMs)} (REGCRED_SPLAY), and restarts its ECS agent
-     once; tasks keep running
+  3. waits for its own place within ${readable(settings.splayMs)} (REGCRED_SPLAY), and restarts its ECS agent once; tasks keep running
 Then see who holds it, and when the old login may be revoked:
   ecs-regcred fleet --cluster CLUSTER --secret-id ${plan.secretId}
 and have new tasks on a fresh pull:
   ecs-regcred rollout --cluster CLUSTER --all
 `
   return `${head}${lines.map((line) => `${line}\n`).join('')}${next}`
+}
+
+/** Commands stay whole, for copying: the terminal may break them where it ends. */
+function fit(text: string, columns: number | undefined): string {
+  return text.split('\n').map((line) => (line.startsWith('  ecs-regcred ') ? line : wrap(line, columns, 0, line.startsWith(' ') ? 5 : 2).join('\n'))).join('\n')
 }
 
 function readable(ms: number): string {

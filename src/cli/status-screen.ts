@@ -38,10 +38,10 @@ export function statusScreen(status: StatusDocument, { setAsideReason, at, colum
       return [index === 0 ? 'registries' : '', `${registry}  ${verdict}${probe === 'accepted' ? '' : ` (${reason})`}`]
     }),
   ]
-  // On a narrow terminal the names stand above, so that their column does not take the room of the facts.
+  // On a narrow terminal a long fact stands below its name, so that the names' column does not take its room.
   const isNarrow = columns !== undefined && columns < 60
   return rows.flatMap(([name, text]) => {
-    if (isNarrow) return [...(name === '' ? [] : [paint('bold', name)]), ...wrap(`  ${text}`, columns, 0, 2)]
+    if (isNarrow && (name === '' || wrap(text, columns, NAME_WIDTH).length > 1)) return [...(name === '' ? [] : [paint('bold', name)]), ...wrap(`  ${text}`, columns, 0, 2)]
     const [first = '', ...more] = wrap(text, columns, NAME_WIDTH)
     return [`${name.padEnd(NAME_WIDTH)}${first}`, ...more]
   }).map((line) => `${line}\n`).join('')

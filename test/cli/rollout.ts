@@ -274,3 +274,28 @@ t.test('Ctrl-C ends the built program in good order: 75, and the deployment is l
   t.match(stdout, 'to put its own percentages back: aws ecs update-service --cluster prod --service web')
   t.equal(updates(calls).length, 1)
 })
+
+t.test('at a narrow terminal, Ctrl-C takes the live lines away and leaves the verdict', async (t) => {
+  const calls = await cluster(t, { 'a-service-with-a-rather-long-name': { fate: 'pending' } })
+  // `script` lends the terminal; the command sets its size, as a window does.
+  const command = `trap : INT; stty cols 40 rows 10; ${process.execPath} ${PROGRAM} rollout --cluster prod --all; echo "status $?"`
+  const child = spawn('script', ['-qefc', command, '/dev/null'], { env: { ...process.env, HOME: '/nonexistent', TERM: 'xterm', NO_COLOR: '' } })
+  t.teardown(() => child.kill('SIGKILL'))
+  let shown = ''
+  let interrupted = false
+  child.stdout.on('data', (chunk: Buffer) => {
+    shown += chunk.toString()
+    if (interrupted || !shown.includes('rolling')) return
+    interrupted = true
+    child.stdin.write('\u0003')
+  })
+  await once(child, 'close')
+  t.match(shown, /rolling/)
+  const [live = '', verdict = ''] = [shown.slice(0, shown.lastIndexOf('\u001b[J')), shown.slice(shown.lastIndexOf('\u001b[J'))]
+  const lines = live.replaceAll(/\u001b\[[\d;]*[A-Za-z]/g, '').split(/[\r\n]+/)
+  t.same(lines.filter((line) => [...line].length >= 40), [], 'a line that wraps would break the redraw')
+  t.match(verdict, /^\u001b\[Ja-service-with-a-rather-long-name\s/)
+  t.match(verdict, 'interrupted')
+  t.match(verdict, 'status 75')
+  t.equal(updates(calls).length, 1)
+})
