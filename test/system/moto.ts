@@ -24,6 +24,7 @@ else {
     endpoint: `http://127.0.0.1:${motoPort}`, region: 'eu-west-1', credentials: { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'example' },
   })
   t.teardown(() => aws.destroy())
+  t.setTimeout(180_000)
   for (const deadline = Date.now() + 60_000; !await fetch(`http://127.0.0.1:${motoPort}/moto-api/`).then(() => true, () => false); await sleep(100)) {
     if (Date.now() > deadline) throw new Error('moto_server does not answer')
   }
@@ -52,26 +53,10 @@ else {
       t.ok(proxy.count('DescribeSecret') >= described + 3)
     })
 
-    await t.test('a version that is only pending is never read', async (t) => {
-      const { VersionId: pending = '' } = await aws.send(new PutSecretValueCommand({ SecretId: ARN, SecretString: secret('second-password'), VersionStages: ['AWSPENDING'] }))
-      const before = proxy.count('GetSecretValue')
-      await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
-      await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
-      t.equal(proxy.count('GetSecretValue'), before)
-      t.ok(holds(machine, 'first-password'))
-
-      machine.registry.password = 'second-password'
-      const verified = service.next('ecs-agent.verified')
-      await aws.send(new UpdateSecretVersionStageCommand({ SecretId: ARN, VersionStage: 'AWSCURRENT', MoveToVersionId: pending, RemoveFromVersionId: first }))
-      t.match(await verified, { version: pending, trigger: 'poll' })
-      t.ok(holds(machine, 'second-password'))
-      t.equal(proxy.count('GetSecretValue'), before + 1, 'read once, when it became current')
-    })
-
     await t.test('a version of the same meaning is read once, and costs no restart', async (t) => {
       const before = { reads: proxy.count('GetSecretValue'), restarts: machine.restarts() }
       const read = service.next('credentials.read')
-      await aws.send(new PutSecretValueCommand({ SecretId: ARN, SecretString: `  ${secret('second-password')}\n` }))
+      await aws.send(new PutSecretValueCommand({ SecretId: ARN, SecretString: `  ${secret('first-password')}\n` }))
       await read
       for (let polls = 0; polls < 3; polls++) await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
       t.equal(proxy.count('GetSecretValue'), before.reads + 1)
@@ -82,26 +67,48 @@ else {
       const failed = service.next('source.failed')
       await aws.send(new DeleteSecretCommand({ SecretId: ARN, RecoveryWindowInDays: 7 }))
       t.match(await failed, { code: 'E_SECRET_DELETED', level: 'error', fix: /restore/i })
-      t.ok(holds(machine, 'second-password'), 'the last good stays')
+      t.ok(holds(machine, 'first-password'), 'the last good stays')
       const unchanged = service.next('credentials.unchanged')
       await aws.send(new RestoreSecretCommand({ SecretId: ARN }))
       await unchanged
-      t.equal(machine.restarts(), 2)
+      t.equal(machine.restarts(), 1)
     })
     await service.stop()
 
     await t.test('a signal is a pass at once', async (t) => {
       machine.environment['REGCRED_INTERVAL'] = '1h'
       const service = machine.service()
-      await service.next('service.ready')
-      machine.registry.password = 'third-password'
-      await aws.send(new PutSecretValueCommand({ SecretId: ARN, SecretString: secret('third-password') }))
+      await service.next('credentials.unchanged')
+      machine.registry.password = 'second-password'
+      await aws.send(new PutSecretValueCommand({ SecretId: ARN, SecretString: secret('second-password') }))
       const verified = service.next('ecs-agent.verified')
       service.child.kill('SIGHUP')
       t.match(await verified, { trigger: 'signal' })
+      t.ok(holds(machine, 'second-password'))
+      t.equal(machine.restarts(), 2)
+      t.notMatch(service.output(), /(first|second)-password/)
+      await service.stop()
+    })
+
+    // The last, because moto leaves AWSCURRENT on two versions at a put after this.
+    await t.test('a version that is only pending is never read', async (t) => {
+      machine.environment['REGCRED_INTERVAL'] = '1s'
+      const service = machine.service()
+      await service.next('credentials.unchanged')
+      const { rendered } = machine.state() as { rendered: { version: string } }
+      const { VersionId: pending = '' } = await aws.send(new PutSecretValueCommand({ SecretId: ARN, SecretString: secret('third-password'), VersionStages: ['AWSPENDING'] }))
+      const before = proxy.count('GetSecretValue')
+      await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
+      await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
+      t.equal(proxy.count('GetSecretValue'), before)
+      t.ok(holds(machine, 'second-password'))
+
+      machine.registry.password = 'third-password'
+      const verified = service.next('ecs-agent.verified')
+      await aws.send(new UpdateSecretVersionStageCommand({ SecretId: ARN, VersionStage: 'AWSCURRENT', MoveToVersionId: pending, RemoveFromVersionId: rendered.version }))
+      t.match(await verified, { version: pending, trigger: 'poll' })
       t.ok(holds(machine, 'third-password'))
-      t.equal(machine.restarts(), 3, 'three passwords, three restarts')
-      t.notMatch(service.output(), /(first|second|third)-password/)
+      t.equal(proxy.count('GetSecretValue'), before + 1, 'read once, when it became current')
       await service.stop()
     })
   })
