@@ -1,6 +1,5 @@
 /** The loop: wake → reconcile → wait. It ends when its signal is aborted, after the pass in hand has come to a safe point. */
-import { backoffMs } from './core/backoff.js'
-import { pollDelayMs } from './core/decide.js'
+import { nextLook } from './core/decide.js'
 import { Wakeup } from './core/wakeup.js'
 import { ServiceError } from './errors.js'
 import { writeNextPass } from './host/state.js'
@@ -29,21 +28,17 @@ export async function runService(service: Service, signal: AbortSignal): Promise
   wakeup.wake('start')
 
   let failures = 0
-  let waitMs = 0
-  let otherwise: 'poll' | 'retry' = 'poll'
+  let next: ReturnType<typeof nextLook> = { waitMs: 0, trigger: 'poll' }
   for (;;) {
-    const trigger = await wakeup.next(waitMs, otherwise, signal).catch(() => undefined)
+    const trigger = await wakeup.next(next.waitMs, next.trigger, signal).catch(() => undefined)
     if (trigger === undefined) break
 
     const { retryable, lookAgainMs } = await onePass(service, trigger, signal)
     if (signal.aborted) break
     failures = retryable ? failures + 1 : 0
-    const pollMs = pollDelayMs(settings.intervalMs, Math.random())
-    const soonerMs = Math.min(failures > 0 ? backoffMs(failures, Math.random()) : Infinity, lookAgainMs ?? Infinity)
-    otherwise = soonerMs < pollMs ? 'retry' : 'poll'
-    waitMs = Math.min(soonerMs, pollMs)
+    next = nextLook({ intervalMs: settings.intervalMs, failures, lookAgainMs }, Math.random)
     giveBackMemory()
-    await writeNextPass(settings.stateDir, new Date(Date.now() + waitMs).toISOString()).catch(() => undefined) // for `status` alone
+    await writeNextPass(settings.stateDir, new Date(Date.now() + next.waitMs).toISOString()).catch(() => undefined) // for `status` alone
   }
   log.info({ event: 'service.stopped' }, 'stopped')
 }

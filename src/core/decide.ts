@@ -3,6 +3,7 @@
  * the file. The file alone cannot tell: a pass that wrote it and then failed to restart leaves the right file and the wrong ECS agent.
  */
 import { createHash } from 'node:crypto'
+import { backoffMs } from './backoff.js'
 
 /** The ECS agent as it was found. */
 export type EcsAgentFacts = {
@@ -101,4 +102,19 @@ export function splayOffsetMs(instanceId: string, windowMs: number): number {
 /** The poll's next time: the interval less up to a fifth of it, so that hosts booted together drift apart. `random` is in `[0, 1)`. */
 export function pollDelayMs(intervalMs: number, random: number): number {
   return Math.round(intervalMs * (0.8 + 0.2 * random))
+}
+
+/**
+ * When the service looks next: at the poll, or sooner where the last pass failed or something is waited for.
+ * @param failures passes in a row that may be mended by trying again
+ * @param random in [0, 1), asked for anew at each call
+ */
+export function nextLook(facts: {
+  readonly intervalMs: number
+  readonly failures: number
+  readonly lookAgainMs: number | undefined
+}, random: () => number): { readonly waitMs: number; readonly trigger: 'poll' | 'retry' } {
+  const pollMs = pollDelayMs(facts.intervalMs, random())
+  const soonerMs = Math.min(facts.failures > 0 ? backoffMs(facts.failures, random()) : Infinity, facts.lookAgainMs ?? Infinity)
+  return soonerMs < pollMs ? { waitMs: soonerMs, trigger: 'retry' } : { waitMs: pollMs, trigger: 'poll' }
 }
