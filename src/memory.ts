@@ -9,10 +9,18 @@ export function interpretOnly(): void {
 }
 
 /**
- * Gives back what a pass has left behind. V8 collects when memory is asked for, which between two polls nobody does: without this, what a start or
- * a restart took stays taken, and a hundred idle passes take 5 MB more. It is 20 to 30 ms of CPU, in a poll of every five minutes 0.01 % of a core.
+ * Growth, in bytes, that is worth a collection: about ten idle passes. After each it would be 40 ms of CPU more a poll on a busy machine, and in the
+ * way of the next wake-up.
+ */
+const WORTH_IT = 1.5 * 2 ** 20
+let floor = 0
+
+/**
+ * Gives back what passes have left behind, where that is much. V8 collects when memory is asked for, which between two polls nobody does: without
+ * this, what a start or a restart took stays taken, and a hundred idle passes take 5 MB more.
  */
 export function giveBackMemory(): void {
+  if (process.memoryUsage.rss() < floor + WORTH_IT) return
   const v8 = process.getBuiltinModule('node:v8')
   // `gc` is a function of contexts made while the flag is set (the option itself: see above).
   v8.setFlagsFromString('--expose-gc')
@@ -20,4 +28,5 @@ export function giveBackMemory(): void {
   v8.setFlagsFromString('--no-expose-gc')
   // The flavour that V8 uses when memory runs out: it takes unused bytecode and empty pages too.
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  floor = process.memoryUsage.rss()
 }
