@@ -1,0 +1,68 @@
+/** From the event to the replaced file and to the restart that is asked for. */
+import { writeFileSync } from 'node:fs'
+import { standInMachine } from './stand-ins.mjs'
+
+export async function wake({ programs, brief, report }) {
+  const repetitions = brief ? 5 : 500
+  for (const [name, words] of Object.entries(programs)) {
+    const budget = name === 'release' ? { p50: 10, p99: 25 } : undefined
+    // The pass that follows a restart watches the ECS agent; the next event waits until it is verified.
+    await measure({ words, source: 'file', repetitions }, 'file change', async (machine, _service, n) => machine.login(`password-${n}`), (...row) => report(`${name}: ${row[0]}`, 'ms', row[1], budget))
+    await measure({ words, source: 'secret', repetitions }, 'SIGHUP, new version of a secret (two calls over TLS)', async (machine, service, n) => {
+      machine.login(`password-${n}`)
+      return () => service.child.kill('SIGHUP')
+    }, (...row) => report(`${name}: ${row[0]}`, 'ms', row[1]))
+    await drifted({ words, repetitions }, (values) => report(`${name}: SIGHUP, credentials gone from ecs.config, to the file`, 'ms', values, budget))
+  }
+}
+
+async function measure({ words, source, repetitions }, event, change, row) {
+  const machine = await standInMachine({ source })
+  const written = []
+  const asked = []
+  try {
+    const service = machine.start(words, ['run'])
+    await service.ready
+    await machine.next('pass')
+    for (let n = 0; n < repetitions; n++) {
+      const [renamed, restarted, passed] = [machine.next('renamed'), machine.next('restart'), machine.next('pass')]
+      let began = performance.now()
+      const send = await change(machine, service, n)
+      if (send !== undefined) {
+        began = performance.now()
+        send()
+      }
+      written.push(await renamed - began)
+      asked.push(await restarted - began)
+      await passed
+    }
+    await service.stop()
+  } finally {
+    await machine.close()
+  }
+  row(`${event}, to the file`, written)
+  row(`${event}, to the restart asked`, asked)
+}
+
+/** SIGHUP alone: nothing but the signal tells that somebody has taken the lines away. */
+async function drifted({ words, repetitions }, row) {
+  const machine = await standInMachine({ source: 'file' })
+  const values = []
+  try {
+    const service = machine.start(words, ['run'])
+    await service.ready
+    await machine.next('pass')
+    for (let n = 0; n < repetitions; n++) {
+      writeFileSync(machine.ecsConfig, 'ECS_CLUSTER=bench\n')
+      const [renamed, passed] = [machine.next('renamed'), machine.next('pass')]
+      const began = performance.now()
+      service.child.kill('SIGHUP')
+      values.push(await renamed - began)
+      await passed
+    }
+    await service.stop()
+  } finally {
+    await machine.close()
+  }
+  row(values)
+}
