@@ -30,7 +30,11 @@ export const sync: Command = {
     const flag = (name: string): boolean => options[name] === true
     const pass = { boot: flag('boot'), dryRun: flag('dry-run'), noRestart: flag('no-restart'), force: flag('force'), allowEmpty: flag('allow-empty') }
 
-    const result = await untilDone(machine, pass, bounded)
+    const result = await untilDone(machine, pass, bounded).catch((problem: unknown) => {
+      // While it waited for another pass to end.
+      const cutShort = problem instanceof ServiceError && problem.code === 'E_INTERRUPTED' && !signal.aborted
+      throw cutShort ? timedOut(timeoutMs, problem) : problem
+    })
     const error = result.error?.code === 'E_INTERRUPTED' && !signal.aborted ? timedOut(timeoutMs, result.error) : result.error
     const owed = error === undefined && result.action === 'deferred' && !pass.noRestart ? restartOwed(result) : error
     // A restart that waits for its time is no failure, but the exit status tells that the ECS agent is not there yet.
