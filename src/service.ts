@@ -22,8 +22,13 @@ export async function runService(service: Service, signal: AbortSignal): Promise
   const { settings, source, log } = service
   const wakeup = new Wakeup<(typeof STRONGEST_FIRST)[number]>(STRONGEST_FIRST)
   service.onSignal(() => wakeup.wake('signal'))
-  // Watch first, then read: what changes in between is a wake-up, not a loss.
-  await source.watch(() => wakeup.wake('file'), signal)
+  // Watch first, then read: what changes in between is a wake-up, not a loss. Where there is no watch, the poll looks all the same.
+  const watch = async (): Promise<boolean> => source.watch(() => wakeup.wake('file'), signal).then(() => true, (error: unknown) => {
+    if (!(error instanceof ServiceError)) throw error
+    log.warn({ event: 'source.failed', source: source.label, code: error.code, fix: error.details.fix }, `${error.message}; it is polled until then`)
+    return false
+  })
+  let watching = await watch()
   log.info({ event: 'service.ready', source: source.label, pid: process.pid }, `ready: keeping the ECS agent's credentials those of ${source.label}`)
   wakeup.wake('start')
 
@@ -32,6 +37,7 @@ export async function runService(service: Service, signal: AbortSignal): Promise
   for (;;) {
     const trigger = await wakeup.next(next.waitMs, next.trigger, signal).catch(() => undefined)
     if (trigger === undefined) break
+    watching ||= await watch()
 
     const { retryable, lookAgainMs } = await onePass(service, trigger, signal)
     if (signal.aborted) break
