@@ -6,11 +6,12 @@ import { redactedDiff, renderEcsConfig } from './core/ecs-config.js'
 import { ServiceError } from './errors.js'
 import { readFileIfAny, removeLeftoverTemps, tightenMode, updateFile } from './host/atomic-file.js'
 import { withLock } from './host/lock.js'
-import { fingerprint, now, readState, removeStateTemps, saveLastGood, writeState } from './host/state.js'
+import { fingerprint, readLastGood, readState, removeStateTemps, saveLastGood, writeState } from './host/state.js'
 import { bringEcsAgent, type Outcome, wouldRestart } from './pass/bring-ecs-agent.js'
 import { authOnDisk } from './pass/auth-on-disk.js'
 import type { Pass, PassAction, PassOptions, PassResult } from './pass/pass.js'
 import { type FilePlan, planFile } from './pass/plan-file.js'
+import { settleWrite } from './pass/settle-write.js'
 import type { Logger } from 'pino'
 import type { Settings } from './settings.js'
 import type { CredentialSource } from './sources/source.js'
@@ -61,6 +62,8 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     return { action: !options.noRestart && await wouldRestart(pass, signal) ? 'would-restart' : 'none', verified: false }
   })
   if (outcome?.action === 'rolled-back') errors.unshift(rolledBack(pass))
+  const cutShort = signal.aborted && (options.boot ? plan?.authData !== undefined && wrote === undefined : outcome === undefined)
+  if (cutShort && errors.length === 0) errors.push(new ServiceError('E_INTERRUPTED', 'stopped on the way; what is left to do shows on the machine'))
 
   const [error] = errors
   if (!options.dryRun) {
@@ -94,36 +97,42 @@ async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
   const { settings, state, log, options } = pass
   const started = performance.now()
   const authData = plan.authData?.reveal() ?? ''
-  const rendered = { version: plan.version, fingerprint: fingerprint(state.fingerprintKey, authData), registries: [...plan.registries] }
-
-  // A change that nobody has been seen healthy with is no last good: the one before it stays.
-  if (state.pending === undefined) {
-    await saveLastGood(settings.stateDir, (await readFileIfAny(settings.ecsConfigPath))?.bytes)
-    if (state.rendered === undefined) delete state.lastGoodRendered
-    else state.lastGoodRendered = state.rendered
-  }
   const render = (current: Uint8Array | undefined): Uint8Array => renderEcsConfig(current, authData)
-  const before = { pending: state.pending, rendered: state.rendered, writtenAt: state.writtenAt }
-  const pending = { version: plan.version, fingerprint: rendered.fingerprint, fileFingerprint: fingerprint(state.fingerprintKey, render(plan.current)), phase: 'written' as const }
-  // As it will be. Killed right after the rename, an ECS agent that started before this moment has to count as one that has not read the file.
-  Object.assign(state, { pending, rendered, writtenAt: now() })
+
+  if (state.pending === undefined) await keepLastGood(pass)
+  state.pending = {
+    version: plan.version,
+    fingerprint: fingerprint(state.fingerprintKey, authData),
+    registries: [...plan.registries],
+    fileFingerprint: fingerprint(state.fingerprintKey, render((await readLastGood(settings.stateDir))?.bytes)),
+    phase: 'writing',
+    ...(state.pending === undefined ? {} : { before: state.pending }),
+  }
   await writeState(settings.stateDir, state)
 
-  const written = await updateFile(settings.ecsConfigPath, render, { root: settings.root }).then(({ bytes }) => bytes, async (error: unknown) => {
-    const file = await readFileIfAny(settings.ecsConfigPath).catch(() => undefined)
-    // Where the old one stands, nothing is pending. (After the rename only the flush of the directory can fail.)
-    if (file === undefined || authOnDisk(file.bytes).data !== authData) Object.assign(state, before)
+  const { bytes: written } = await updateFile(settings.ecsConfigPath, render, { root: settings.root }).catch(async (error: unknown) => {
+    settleWrite(state, (await readFileIfAny(settings.ecsConfigPath).catch(() => undefined))?.bytes)
     throw error
   })
-  state.writtenAt = now()
-  state.pending = { ...pending, fileFingerprint: fingerprint(state.fingerprintKey, written) }
-  // The version that stands there now was tried after all, if it was held back before.
-  delete state.setAside
-  delete state.refused
+  settleWrite(state, written)
   await writeState(settings.stateDir, state)
   log.info({ event: 'ecs-config.written', version: plan.version, registries: plan.registries, trigger: options.trigger, durationMs: Math.round(performance.now() - started) }, 'ecs.config written')
   if (authOnDisk(written).data !== authData) throw new ServiceError('E_BUG', 'ecs.config does not hold what was written')
   return true
+}
+
+/**
+ * The file before a change, for the way back. A change that nobody has been seen healthy with is no last good, so the caller asks only where none is pending;
+ * nor is a file whose credentials somebody else has deleted or broken.
+ */
+async function keepLastGood({ settings, state }: Pass): Promise<void> {
+  const bytes = (await readFileIfAny(settings.ecsConfigPath))?.bytes
+  const { auth, data } = authOnDisk(bytes)
+  const isOurs = data !== undefined && state.rendered?.fingerprint === fingerprint(state.fingerprintKey, data)
+  if (state.rendered !== undefined && !isOurs && auth.entries.size === 0 && await readLastGood(settings.stateDir) !== undefined) return
+  await saveLastGood(settings.stateDir, bytes)
+  if (state.rendered !== undefined && isOurs) state.lastGoodRendered = state.rendered
+  else delete state.lastGoodRendered
 }
 
 function actionOf(plan: FilePlan | undefined, wrote: boolean, outcome: Outcome | undefined, options: PassOptions): PassAction {

@@ -8,6 +8,7 @@ import { createLogger } from '../log.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
 import { observe, remembered } from '../pass/observe.js'
 import { planFile } from '../pass/plan-file.js'
+import { settleWrite } from '../pass/settle-write.js'
 import { chooseSource } from '../sources/index.js'
 import { columnsOf, painter } from '../terminal.js'
 import type { Command } from './command.js'
@@ -22,6 +23,7 @@ export const status: Command = {
     const source = chooseSource(settings)
     const { state } = await readState(settings.stateDir)
     const file = (await readFileIfAny(settings.ecsConfigPath))?.bytes
+    settleWrite(state, file)
     const { auth } = authOnDisk(file)
     const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
     const seen = await observe(settings, init, remembered(state), signal)

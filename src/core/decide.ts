@@ -14,7 +14,7 @@ export type EcsAgentFacts = {
   readonly holdsFile: boolean | null
   /** A change of ours stands in the file and no ECS agent has been seen healthy with it yet. */
   readonly changePending: boolean
-  /** We have stopped it for a restart and not yet started it (Upstart's two commands). */
+  /** It may be down because of us: a restart of ours was cut short (Upstart's two commands, the way back from a bad change). */
   readonly restartBegun: boolean
 }
 
@@ -38,7 +38,7 @@ export function decideEcsAgent(facts: EcsAgentFacts): EcsAgentAction {
       return facts.restartBegun ? 'restart' : 'nothing'
     case 'failed':
       // Exit 5 says "do not start me again" (ecs-agent.md 3.3). Any other failure after a change of ours may be of our making: try it again.
-      return facts.changePending && facts.exitStatus !== 5 ? 'restart' : 'leave-down'
+      return facts.restartBegun || (facts.changePending && facts.exitStatus !== 5) ? 'restart' : 'leave-down'
     case 'starting':
     case 'running':
     case 'unknown':

@@ -28,14 +28,14 @@ export type Rendered = {
 }
 
 /** A change of ours that no ECS agent has been seen healthy with. */
-export type PendingChange = {
-  readonly version: string
-  /** Of ECS_ENGINE_AUTH_DATA. */
-  readonly fingerprint: string
-  /** Of the whole ecs.config as it was written. */
+export type PendingChange = Rendered & {
+  /** Of the last good copy with these credentials in it: the whole ecs.config, as long as nobody else changes it. */
   readonly fileFingerprint: string
-  readonly phase: 'written' | 'rolling-back' | 'restored'
-  /** When the init system took the restart for it. */
+  /** `writing`: it may stand in the file or not; settle-write.ts looks. */
+  readonly phase: 'writing' | 'written' | 'rolling-back' | 'restored'
+  /** While `writing`: the unverified change that it replaces, which stands in the file until then. */
+  readonly before?: PendingChange
+  /** When the init system was given the restart for it. */
   readonly restartedAt?: Moment
 }
 
@@ -54,11 +54,13 @@ export type State = {
   /** Since when a restart is owed that waits for its time. */
   owedSince?: Moment
   /**
-   * Set before the restart is ordered, taken away when the order was given. Upstart's takes two commands: killed between them, the job stands stopped,
-   * and only this tells that from an administrator's `stop`.
+   * Set before the restart is ordered, taken away when the order was given. Upstart's takes two commands, and the way back from a bad change a write and an
+   * order: killed between them, the job stands stopped or failed, and only this tells that from an administrator's `stop`.
    */
   restartBegun?: Moment
   lastRestart?: Moment
+  /** A restart after which the ECS agent ran and still did not hold the file, by the fingerprint of ECS_ENGINE_AUTH_DATA: the next would not help. */
+  futileRestart?: { readonly fingerprint: string; readonly at: Moment }
   /** A version that the ECS agent did not live with: not tried again until the source changes, or a person says so. */
   setAside?: { readonly version: string; readonly reason: string; readonly at: string }
   /** A version that a registry itself refused. */

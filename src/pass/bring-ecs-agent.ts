@@ -6,7 +6,8 @@ import { readEcsAgent } from '../host/ecs-agent.js'
 import { chooseInitSystem } from '../host/index.js'
 import type { InitSystem } from '../host/init-system.js'
 import { readInstanceId } from '../host/instance.js'
-import { elapsedMs, now, writeState } from '../host/state.js'
+import { elapsedMs, fingerprint, now, writeState } from '../host/state.js'
+import { authOnDisk } from './auth-on-disk.js'
 import { containerEvidence, observe, type Observation, remembered } from './observe.js'
 import type { Pass } from './pass.js'
 import { restoreLastGood } from './restore-last-good.js'
@@ -16,6 +17,7 @@ const LOOK_AGAIN_MS = 30_000
 const FIRST_LOOK_MS = 100
 const SLOWEST_LOOK_MS = 1_000
 const SETTLED_MS = 3_000
+const FUTILE_FIX = 'does its unit start it with this file, and is the container ecs-agent that unit\'s? After mending: ecs-regcred sync --force'
 
 export type Outcome = {
   readonly action: 'none' | 'restarted' | 'deferred' | 'rolled-back' | 'would-restart'
@@ -32,24 +34,30 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
     const ecsAgent = await readEcsAgent(settings, signal)
     if (containerEvidence(ecsAgent, (await readFileIfAny(settings.ecsConfigPath))?.bytes) === 'same') {
       delete pass.state.owedSince
+      delete pass.state.futileRestart
       return { action: 'none', verified: ecsAgent.introspection.up, containerInstanceArn: ecsAgent.introspection.containerInstanceArn }
     }
   }
   const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
-  if (pass.state.pending?.phase === 'rolling-back' && !options.dryRun) await restoreLastGood(pass)
+  if (pass.state.pending?.phase === 'rolling-back' && !options.dryRun) {
+    const whyNot = await restoreLastGood(pass)
+    if (whyNot !== undefined) log.warn({ event: 'ecs-config.failed', code: 'E_NOT_VERIFIED' }, `not rolled back: ${whyNot}`)
+  }
   const seen = await observe(settings, init, remembered(pass.state), signal)
 
-  if (init === undefined) return withoutService(pass, seen)
+  if (init === undefined || seen.facts.job === 'absent') return withoutService(pass, seen)
+  // Whoever started it, a restart that we had begun is over; left standing, it would undo an administrator's `stop` one day.
+  if (seen.facts.job === 'running') delete pass.state.restartBegun
   // Our restart ended badly while nobody watched: the way back is not to be lost with the pass that was cut short.
-  if (seen.facts.job === 'failed' && !options.dryRun && wasRestartedForChange(pass)) return await rollBack(pass, init, seen, signal)
+  if (seen.facts.job === 'failed' && mayRestart(pass) && wasRestartedForChange(pass)) return await rollBack(pass, init, seen, signal)
   const action = decideEcsAgent(seen.facts)
   if (action !== 'restart') delete pass.state.owedSince
   switch (action) {
     case 'nothing':
-      return await nothingToRestart(pass, init, seen, signal)
+      return await goOnWatching(pass, init, seen, signal)
     case 'look-again':
       log.debug({ event: 'ecs-agent.starting', detail: seen.detail }, 'the ECS agent is between two starts')
-      return { action: 'none', verified: false, lookAgainMs: LOOK_AGAIN_MS }
+      return { lookAgainMs: LOOK_AGAIN_MS, ...await goOnWatching(pass, init, seen, signal) }
     case 'leave-down':
       pass.warnings.push(downWarning(settings.ecsService, seen))
       return { action: 'none', verified: false }
@@ -58,6 +66,7 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
   }
 
   if (options.dryRun) return { action: 'would-restart', verified: false }
+  if (!options.force && await isFutile(pass)) throw notVerified(seen, 'it was restarted already and still does not hold it, so it is not restarted again', FUTILE_FIX)
   const waitMs = options.force ? 0 : await untilRestartMs(pass)
   if (options.noRestart) pass.warnings.push({ code: 'W_RESTART_OWED', message: 'the running ECS agent does not hold the credentials of the file, and its restart was not asked for' })
   if (options.noRestart || waitMs > 0) {
@@ -65,6 +74,10 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
     return { action: 'deferred', verified: false, ...(options.noRestart ? {} : { lookAgainMs: waitMs }) }
   }
   return await restartAndVerify(pass, init, signal)
+}
+
+function mayRestart({ options }: Pass): boolean {
+  return options.dryRun !== true && options.noRestart !== true
 }
 
 function wasRestartedForChange({ state: { pending } }: Pass): boolean {
@@ -80,8 +93,7 @@ async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSigna
 
   const seen = await watch(pass, init, settings.verifyTimeoutMs, signal)
   if (isVerified(seen)) return verified(pass, seen, 'restarted', Math.round(performance.now() - started))
-  if (signal.aborted) throw interrupted(seen)
-  return await rollBack(pass, init, seen, signal)
+  return await notInTime(pass, init, seen, signal)
 }
 
 /**
@@ -89,12 +101,18 @@ async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSigna
  * @throws {ServiceError} E_RESTART_FAILED: it stays owed
  */
 async function orderRestart({ settings, state }: Pass, init: InitSystem): Promise<void> {
+  const { pending } = state
   // A restart that is owed shows on the machine by itself, but for one case: Upstart's `stop` done and its `start` not.
-  if (init.name === 'upstart') {
-    state.restartBegun = now()
-    await writeState(settings.stateDir, state)
+  if (init.name === 'upstart') state.restartBegun = now()
+  // Before the order: killed right after it, the next pass still has to know that there is a deadline.
+  if (pending !== undefined) state.pending = { ...pending, restartedAt: now() }
+  if (init.name === 'upstart' || pending !== undefined) await writeState(settings.stateDir, state)
+  try {
+    await init.restart(settings.ecsService, new AbortController().signal)
+  } catch (error) {
+    if (pending !== undefined) state.pending = pending
+    throw error
   }
-  await init.restart(settings.ecsService, new AbortController().signal)
   delete state.restartBegun
   delete state.owedSince
   state.lastRestart = now()
@@ -109,21 +127,39 @@ export async function wouldRestart({ settings, state }: Pass, signal: AbortSigna
   return init !== undefined && decideEcsAgent({ ...facts, holdsFile: false, changePending: true }) === 'restart'
 }
 
-/** It already holds the file, or need not. What is left is a change that nobody has been seen healthy with. */
-async function nothingToRestart(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
+/** It already holds the file, or need not, or will with its next start. What is left is a change that nobody has been seen healthy with. */
+async function goOnWatching(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
   const { pending } = pass.state
   const containerInstanceArn = seen.ecsAgent.introspection.containerInstanceArn
   if (pending === undefined || pass.options.dryRun) return { action: 'none', verified: isVerified(seen), containerInstanceArn }
   if (isVerified(seen)) return verified(pass, seen, 'none', 0)
-  if (seen.facts.job === 'not-started' || seen.facts.job === 'stopped') return { action: 'none', verified: false }
+  if (seen.facts.job === 'not-started' || seen.facts.job === 'stopped') {
+    forgetRestart(pass)
+    return { action: 'none', verified: false }
+  }
 
   // Our restart, and the watch over it was cut short: go on with what is left of its deadline. A start that was not ours has none.
   const sinceRestartMs = pending.restartedAt === undefined ? undefined : elapsedMs(pending.restartedAt, now())
-  if (sinceRestartMs === undefined) return { action: 'none', verified: false, lookAgainMs: LOOK_AGAIN_MS }
+  if (sinceRestartMs === undefined || !mayRestart(pass)) return { action: 'none', verified: false, lookAgainMs: LOOK_AGAIN_MS }
   const later = await watch(pass, init, pass.settings.verifyTimeoutMs - sinceRestartMs, signal)
   if (isVerified(later)) return verified(pass, later, 'none', sinceRestartMs)
-  if (signal.aborted) throw interrupted(later)
-  return await rollBack(pass, init, later, signal)
+  return await notInTime(pass, init, later, signal)
+}
+
+async function notInTime(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
+  if (signal.aborted) throw interrupted(seen)
+  // systemd tells a stop on purpose from a failure; of Upstart's jobs both look the same.
+  if (seen.facts.job !== 'stopped' || init.name === 'upstart') return await rollBack(pass, init, seen, signal)
+  forgetRestart(pass)
+  pass.warnings.push({ code: 'W_ECS_AGENT_DOWN', message: `${pass.settings.ecsService} was stopped while it was being watched, and is not started by this service (${seen.detail})` })
+  return { action: 'none', verified: false }
+}
+
+/** Its next start will not be ours, and has no deadline. */
+function forgetRestart({ state }: Pass): void {
+  if (state.pending === undefined) return
+  const { restartedAt: _, ...pending } = state.pending
+  state.pending = pending
 }
 
 function isVerified(seen: Observation): boolean {
@@ -137,14 +173,14 @@ function isVerified(seen: Observation): boolean {
 async function watch(pass: Pass, init: InitSystem, timeoutMs: number, signal: AbortSignal): Promise<Observation> {
   const { settings } = pass
   const started = performance.now()
-  const bounded = AbortSignal.timeout(Math.max(Math.ceil(timeoutMs), 1)) // it throws at fractions
   const never = new AbortController().signal
   for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(waitMs * 1.5, SLOWEST_LOOK_MS)) {
     const seen = await observe(settings, init, remembered(pass.state), never)
+    const watchedMs = performance.now() - started
     // A restart of a failed unit is only queued at first: what it failed of before is not the answer yet.
-    const failed = seen.facts.job === 'failed' && performance.now() - started > SETTLED_MS
-    if (isVerified(seen) || failed || bounded.aborted || signal.aborted) return seen
-    await waitFor(waitMs, AbortSignal.any([bounded, signal]))
+    const failed = seen.facts.job === 'failed' && watchedMs > SETTLED_MS
+    if (isVerified(seen) || failed || watchedMs >= timeoutMs || signal.aborted) return seen
+    await waitFor(Math.min(waitMs, timeoutMs - watchedMs), signal)
   }
 }
 
@@ -163,8 +199,9 @@ function waitFor(ms: number, signal: AbortSignal): Promise<void> {
 
 function verified(pass: Pass, seen: Observation, action: 'none' | 'restarted', durationMs: number): Outcome {
   const { state, log } = pass
-  const version = state.pending?.version ?? state.rendered?.version
+  const version = state.rendered?.version
   delete state.pending
+  delete state.futileRestart
   log.info({ event: 'ecs-agent.verified', version, registries: state.rendered?.registries, trigger: pass.options.trigger, durationMs }, 'ECS agent verified: healthy, and it holds the credentials')
   return { action, verified: true, containerInstanceArn: seen.ecsAgent.introspection.containerInstanceArn }
 }
@@ -174,38 +211,65 @@ async function rollBack(pass: Pass, init: InitSystem, seen: Observation, signal:
   const { settings, state, log } = pass
   const { pending } = state
   // Without a change of ours there is nothing to go back to: the ECS agent was only started with what stood there.
+  const late = `the ECS agent is not healthy with the credentials of the file after ${settings.verifyTimeoutMs / 1000} s`
   if (pending === undefined || pending.phase === 'restored') {
     delete state.pending
-    throw notVerified(settings.verifyTimeoutMs, seen, 'the last good credentials are in ecs.config, so look at the ECS agent itself')
+    await noteFutile(pass, seen)
+    throw notVerified(seen, late, 'no change of this service is left to take back, so look at the ECS agent itself: /var/log/ecs/ecs-agent.log')
   }
   const reason = `the ECS agent was not healthy with it within ${settings.verifyTimeoutMs / 1000} s (${seen.detail})`
   state.setAside = { version: pending.version, reason, at: new Date().toISOString() }
   state.pending = { ...pending, phase: 'rolling-back' }
+  state.restartBegun = now()
   await writeState(settings.stateDir, state)
-  const restored = await restoreLastGood(pass)
-  if (!restored) throw notVerified(settings.verifyTimeoutMs, seen, 'ecs.config was changed by somebody else meanwhile, so it was left as it is')
+  const whyNot = await restoreLastGood(pass)
+  if (whyNot !== undefined) {
+    delete state.restartBegun
+    await noteFutile(pass, seen)
+    throw notVerified(seen, late, `not rolled back: ${whyNot}`)
+  }
 
   await orderRestart(pass, init)
   const after = await watch(pass, init, settings.verifyTimeoutMs, signal)
   const healthy = isVerified(after)
   if (!signal.aborted || healthy) delete state.pending
+  if (!signal.aborted) await noteFutile(pass, after)
   log.error({ event: 'ecs-agent.rolled-back', version: pending.version, healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
     healthy ? 'ECS agent rolled back to the last good credentials' : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
   return { action: 'rolled-back', verified: false }
 }
 
-function notVerified(timeoutMs: number, seen: Observation, fix: string): ServiceError {
-  return new ServiceError('E_NOT_VERIFIED', `the ECS agent is not healthy with the credentials of the file after ${timeoutMs / 1000} s (${seen.detail})`, { fix })
+/** It runs after our restart and holds something else than the file: a further restart would end the same way, at every poll. */
+async function noteFutile({ settings, state }: Pass, seen: Observation): Promise<void> {
+  if (seen.facts.holdsFile !== false) return
+  state.futileRestart = { fingerprint: await fingerprintOnDisk(settings.ecsConfigPath, state.fingerprintKey), at: now() }
+}
+
+async function isFutile({ settings, state: { futileRestart, fingerprintKey } }: Pass): Promise<boolean> {
+  if (futileRestart === undefined || elapsedMs(futileRestart.at, now()) === undefined) return false
+  return futileRestart.fingerprint === await fingerprintOnDisk(settings.ecsConfigPath, fingerprintKey)
+}
+
+async function fingerprintOnDisk(path: string, key: string): Promise<string> {
+  return fingerprint(key, authOnDisk((await readFileIfAny(path))?.bytes).data ?? '')
+}
+
+function notVerified(seen: Observation, what: string, fix: string): ServiceError {
+  return new ServiceError('E_NOT_VERIFIED', `${what} (${seen.detail})`, { fix })
 }
 
 function interrupted(seen: Observation): ServiceError {
   return new ServiceError('E_INTERRUPTED', `stopped while the ECS agent was being watched (${seen.detail}); the next start goes on`)
 }
 
-function withoutService({ settings, options }: Pass, seen: Observation): Outcome {
+function withoutService({ settings, options, state }: Pass, seen: Observation): Outcome {
   const nothing = { action: 'none', verified: false } as const
-  if (options.dryRun || options.noRestart || !seen.healthy) return nothing
-  if (seen.facts.holdsFile === true) return { ...nothing, verified: true }
+  if (options.dryRun || !seen.healthy) return nothing
+  if (seen.facts.holdsFile === true) {
+    delete state.pending
+    return { ...nothing, verified: true, containerInstanceArn: seen.ecsAgent.introspection.containerInstanceArn }
+  }
+  if (options.noRestart) return nothing
   throw new ServiceError('E_NO_ECS_SERVICE', `an ECS agent runs, but neither systemd nor Upstart has a service named ${settings.ecsService} to restart it with`, {
     fix: 'name its unit or job with --ecs-service; a container started by hand keeps its environment: remove it and run it again',
   })
@@ -214,7 +278,7 @@ function withoutService({ settings, options }: Pass, seen: Observation): Outcome
 function downWarning(service: string, seen: Observation): { code: 'W_ECS_AGENT_DOWN'; message: string } {
   const why = seen.facts.exitStatus === 5
     ? 'the ECS agent ended with status 5, its terminal failure (another cluster than its saved state, a refused registration, or state that could not be saved): see /var/log/ecs/ecs-agent.log'
-    : 'it failed before this service changed anything'
+    : 'it failed, and not with a change of this service that could be taken back'
   return { code: 'W_ECS_AGENT_DOWN', message: `${service} is down and is not started by this service: ${why} (${seen.detail})` }
 }
 

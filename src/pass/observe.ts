@@ -22,7 +22,8 @@ export type Observation = {
 export type Remembered = { readonly writtenAt?: Moment | undefined; readonly changePending: boolean; readonly restartBegun: boolean }
 
 export function remembered({ writtenAt, pending, restartBegun }: State): Remembered {
-  return { writtenAt, changePending: pending !== undefined, restartBegun: restartBegun !== undefined }
+  // After a reboot it is the boot that starts it.
+  return { writtenAt, changePending: pending !== undefined, restartBegun: restartBegun?.bootId === now().bootId }
 }
 
 export async function observe(settings: Settings, init: InitSystem | undefined, remembered: Remembered, signal: AbortSignal): Promise<Observation> {

@@ -14,6 +14,7 @@ import type { SourceReading } from '../sources/source.js'
 import { authOnDisk } from './auth-on-disk.js'
 import type { Pass } from './pass.js'
 import { probeChanged } from './probe-changed.js'
+import { settleWrite } from './settle-write.js'
 
 /** What must be done to the file. */
 export type FilePlan = {
@@ -29,6 +30,7 @@ export type FilePlan = {
 export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePlan> {
   const { settings, state, options, log } = pass
   const current = (await readFileIfAny(settings.ecsConfigPath))?.bytes
+  settleWrite(state, current)
   const { auth: onDisk, data } = authOnDisk(current)
   const at = now()
   const started = performance.now()

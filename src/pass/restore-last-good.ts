@@ -6,38 +6,38 @@ import type { Pass } from './pass.js'
 
 /**
  * Puts the last good credentials back where the file still holds ours. What another program changed in other lines stays; credentials that somebody
- * else put there meanwhile stay as well, and false says so.
+ * else put there meanwhile stay as well.
+ * @returns why nothing was put back, where it was not: the change is not pending any more
  */
-export async function restoreLastGood(pass: Pass): Promise<boolean> {
+export async function restoreLastGood(pass: Pass): Promise<string | undefined> {
   const { settings, state, log } = pass
   const { pending } = state
+  if (pending === undefined) return 'there is no change to take back'
   const lastGood = await readLastGood(settings.stateDir)
-  if (pending === undefined || lastGood === undefined) return false
-
-  const file = await readFileIfAny(settings.ecsConfigPath)
-  const { data } = authOnDisk(file?.bytes)
-  const ours = data !== undefined && fingerprint(state.fingerprintKey, data) === pending.fingerprint
+  const goodData = authOnDisk(lastGood?.bytes).data
+  const isOurs = (data: string | undefined): boolean => data !== undefined && fingerprint(state.fingerprintKey, data) === pending.fingerprint
+  const { data } = authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes)
   // Already back: this was cut short after the rename.
-  const isBack = data === authOnDisk(lastGood.bytes).data
-  if (!ours && !isBack) {
-    delete state.pending
-    await writeState(settings.stateDir, state)
-    return false
+  let isBack = lastGood !== undefined && data === goodData
+  if (lastGood !== undefined && !isBack && isOurs(data)) {
+    const { bytes } = await updateFile(settings.ecsConfigPath, (current) => {
+      if (current === undefined || !isOurs(authOnDisk(current).data)) return current ?? Buffer.alloc(0)
+      const isUntouched = fingerprint(state.fingerprintKey, current) === pending.fileFingerprint
+      return isUntouched && lastGood.bytes !== undefined ? lastGood.bytes : replaceAuthLines(current, lastGood.bytes)
+    }, { root: settings.root })
+    isBack = authOnDisk(bytes).data === goodData
+    if (isBack) log.warn({ event: 'ecs-config.written', version: state.lastGoodRendered?.version }, 'ecs.config written: the last good credentials are back')
   }
   if (!isBack) {
-    await updateFile(
-      settings.ecsConfigPath,
-      (current) => current !== undefined && fingerprint(state.fingerprintKey, current) === pending.fileFingerprint && lastGood.bytes !== undefined
-        ? lastGood.bytes
-        : replaceAuthLines(current, lastGood.bytes),
-      { root: settings.root },
-    )
-    log.warn({ event: 'ecs-config.written', version: state.lastGoodRendered?.version }, 'ecs.config written: the last good credentials are back')
+    delete state.pending
+    await writeState(settings.stateDir, state)
+    return lastGood === undefined ? 'there is no last good copy' : 'the credentials in ecs.config were changed by somebody else meanwhile, and were left as they are'
   }
-  state.pending = { ...pending, phase: 'restored' }
+  const { restartedAt: _, ...change } = pending
+  state.pending = { ...change, phase: 'restored' }
   state.writtenAt = now()
   if (state.lastGoodRendered === undefined) delete state.rendered
   else state.rendered = state.lastGoodRendered
   await writeState(settings.stateDir, state)
-  return true
+  return undefined
 }

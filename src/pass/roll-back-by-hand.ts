@@ -1,3 +1,4 @@
+import { renderEcsConfig } from '../core/ecs-config.js'
 import { ServiceError } from '../errors.js'
 import { withLock } from '../host/lock.js'
 import { fingerprint, readLastGood, readState, writeState } from '../host/state.js'
@@ -6,6 +7,7 @@ import type { Machine } from '../reconcile.js'
 import { authOnDisk } from './auth-on-disk.js'
 import { bringEcsAgent, type Outcome } from './bring-ecs-agent.js'
 import type { Pass } from './pass.js'
+import { settleWrite } from './settle-write.js'
 
 /**
  * The last good credentials back by a person's order, and one restart. The version that stood there is set aside, or the next pass would undo this.
@@ -24,18 +26,19 @@ export async function rollBackByHand(machine: Machine, signal: AbortSignal): Pro
       })
     }
     const pass: Pass = { ...machine, options: { trigger: 'command', force: true }, warnings: [], state }
+    settleWrite(state, file)
     const version = state.rendered?.version
-    const auth = fingerprint(state.fingerprintKey, data ?? '')
     if (version !== undefined) state.setAside = { version, reason: 'rolled back by hand', at: new Date().toISOString() }
     state.pending = {
       version: version ?? 'unknown',
-      fingerprint: auth,
-      fileFingerprint: file === undefined ? '' : fingerprint(state.fingerprintKey, file),
+      fingerprint: fingerprint(state.fingerprintKey, data ?? ''),
+      registries: state.rendered?.registries ?? [],
+      // What is not ours in it, or not ours at all, is put back line by line.
+      fileFingerprint: data !== undefined && state.rendered?.fingerprint === fingerprint(state.fingerprintKey, data) ? fingerprint(state.fingerprintKey, renderEcsConfig(lastGood.bytes, data)) : '',
       phase: 'rolling-back',
     }
     await writeState(settings.stateDir, state)
-    const outcome = await bringEcsAgent(pass, signal)
-    await writeState(settings.stateDir, state)
+    const outcome = await bringEcsAgent(pass, signal).finally(() => writeState(settings.stateDir, state))
     log.warn({ event: 'ecs-agent.rolled-back', version }, 'rolled back by hand')
     return { outcome, setAside: version }
   }, signal)

@@ -17,6 +17,7 @@ void t.test('what is done with the ECS agent', async (t) => {
     ['we stopped it and were killed before the start', { job: 'stopped', holdsFile: null, changePending: true, restartBegun: true }, 'restart'],
     ['it ended with its terminal status', { job: 'failed', exitStatus: 5, holdsFile: null, changePending: true }, 'leave-down'],
     ['it failed after a change of ours', { job: 'failed', exitStatus: 1, holdsFile: null, changePending: true }, 'restart'],
+    ['it failed for good and our way back was cut short', { job: 'failed', exitStatus: 5, holdsFile: null, restartBegun: true }, 'restart'],
     ['it failed, and not by our change', { job: 'failed', exitStatus: 1, holdsFile: null }, 'leave-down'],
     ['there is none', { job: 'absent', holdsFile: null }, 'nothing'],
     ['the init system says nothing and nothing is known', { job: 'unknown', holdsFile: null }, 'nothing'],
