@@ -53,3 +53,15 @@ export type Pass = {
   readonly warnings: Warning[]
   state: State
 }
+
+/** What became of the ECS agent in a pass. */
+export type Outcome = {
+  readonly action: 'none' | 'restarted' | 'deferred' | 'rolled-back' | 'would-restart'
+  readonly verified: boolean
+  readonly lookAgainMs?: number
+  readonly containerInstanceArn?: string | undefined
+}
+
+export function mayRestart({ options }: Pass): boolean {
+  return options.dryRun !== true && options.noRestart !== true
+}

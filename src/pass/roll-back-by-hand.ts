@@ -5,8 +5,8 @@ import { fingerprint, readLastGood, readState, writeState } from '../host/state.
 import { readFileIfAny } from '../host/atomic-file.js'
 import type { Machine } from '../reconcile.js'
 import { authOnDisk } from './auth-on-disk.js'
-import { bringEcsAgent, type Outcome } from './bring-ecs-agent.js'
-import type { Pass } from './pass.js'
+import { bringEcsAgent } from './bring-ecs-agent.js'
+import type { Outcome, Pass } from './pass.js'
 import { settleWrite } from './settle-write.js'
 
 /**
