@@ -45,7 +45,7 @@ function inProcess(machine: Machine, source: Partial<CredentialSource>) {
   const document = (password: string) => ({ source: 'the test', content: new Redacted<Uint8Array>(Buffer.from(JSON.stringify({ auths: { [machine.host]: { auth: authOf(password) } } }))) })
   return {
     settings: readSettings(machine.environment, {}),
-    log: createLogger('silent', 2, false),
+    log: createLogger('silent', 2),
     source: { kind: 'file', label: 'the test', watch: async () => {}, read: async () => ({ version: undefined, documents: [document('first-password')] }), ...source } satisfies CredentialSource,
     document,
   }
