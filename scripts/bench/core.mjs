@@ -14,7 +14,7 @@ export async function core({ brief, report }) {
       return renderEcsConfig(current, renderAuthData(dockercfg))
     }
     const times = []
-    for (const end = performance.now() + (brief ? 50 : 2000); performance.now() < end;) {
+    for (const end = performance.now() + (brief ? 50 : 2000); performance.now() < end || times.length < 3;) {
       const began = performance.now()
       once()
       times.push(performance.now() - began)

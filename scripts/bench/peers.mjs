@@ -10,7 +10,7 @@ import { readChildrenCpuMs, readMemory, readWork } from './process.mjs'
 import { standInMachine } from './stand-ins.mjs'
 
 const CACHE = process.env.ECS_REGCRED_CACHE ?? '/var/tmp/ecs-regcred-cache'
-const AWSCLI_VERSION = '1.44.1'
+const AWSCLI_VERSION = '1.46.3'
 
 const PEERS = [
   { name: 'ecs-regcred, release', isHere: (programs) => programs.release !== undefined, words: (_machine, programs) => [...programs.release, 'run'] },
