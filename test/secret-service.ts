@@ -105,6 +105,24 @@ t.test('two secrets are one file: one by its json-key, one binary', beside(), as
   await service.stop()
 })
 
+t.test('a version that is no usable document is fetched once, told at every poll, and judged again by a signal', beside(), async (t) => {
+  const machine = await secretMachine(t, { REGCRED_INTERVAL: '1s' })
+  const service = await machine.settledService()
+  const first = service.next('credentials.refused')
+  machine.putText('{"auths":')
+  t.match(await first, { code: 'E_JSON_TRUNCATED', level: 'error' })
+  machine.aws.actions()
+  const told = await service.next('credentials.refused', ({ trigger }) => trigger === 'poll')
+  t.match(told, { code: 'E_JSON_TRUNCATED', msg: /version/ }, 'in the same words')
+  t.notOk(machine.aws.actions().includes('GetSecretValue'))
+  const again = service.next('credentials.refused', ({ trigger }) => trigger === 'signal')
+  machine.signal(service)
+  await again
+  t.ok(machine.aws.actions().includes('GetSecretValue'))
+  t.equal(machine.file(), machine.fileWith('first-password'), 'what worked stays')
+  await service.stop()
+})
+
 t.test("the restart waits for the host's own place in the splay; the file does not, and five rotations meanwhile are one restart", beside(), async (t) => {
   const windowMs = 20_000
   // A place late enough that five rotations fit before it on a busy machine.

@@ -106,7 +106,10 @@ class Parser {
         this.#fail(`${shownName(name)} stands twice in one object, first at ${first.line}:${first.column}; keep one`, object, { code: 'E_DUP_KEY', at })
       }
       this.#skipSpace()
-      if (this.#text[this.#at] !== ':') this.#fail(`expected ":" after a property name${this.#articleNote(name)}`, object, { name, fix: 'write {"auth": "<base64 of user:password>"}' })
+      if (this.#text[this.#at] !== ':') this.#fail(`expected ":" after a property name${this.#articleNote(name)}`, object, {
+        name,
+        fix: name === 'auth' ? 'write {"auth": "<base64 of user:password>"}' : 'write a colon between the name and its value: {"name": "value"}',
+      })
       this.#at += 1
       this.#skipSpace()
       members.set(name, this.#value(object, name))

@@ -4,8 +4,9 @@
  * no plain digest of one either: a short password could be guessed from it. The last good copy of ecs.config does hold credentials.
  */
 import { createHmac, randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { ErrorCode, ErrorDetails } from '../errors.js'
 import { readFileIfAny, removeLeftoverTemps, updateFile } from './atomic-file.js'
 import { fileError } from './file-error.js'
 import { monotonicUs, readBootId } from './process-identity.js'
@@ -65,6 +66,8 @@ export type State = {
   setAside?: { readonly version: string; readonly reason: string; readonly at: string }
   /** A version that a registry itself refused. */
   refused?: { readonly version: string; readonly registries: readonly string[]; readonly reason: string; readonly at: Moment; readonly tries: number }
+  /** A version of the source that is no usable document, and the words for it: polls need not fetch it again to say so. */
+  unusable?: { readonly version: string; readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails }
   /** ISO 8601. */
   lastSuccess?: string
   /** Of the credentials that were applied, by registry. */
@@ -116,8 +119,9 @@ export async function readLastGood(stateDir: string): Promise<{ readonly bytes: 
 
 /** When the service looks next, for `status` alone: rewritten at each wait, so neither durable nor part of the state. */
 export async function writeNextPass(stateDir: string, at: string): Promise<void> {
-  await writeFile(nextPassPath(stateDir), `${at}\n`, { mode: 0o600 }).catch((error: unknown) => {
-    throw fileError('E_STATE', 'write', nextPassPath(stateDir), error)
+  const path = nextPassPath(stateDir)
+  await writeFile(`${path}.new`, `${at}\n`, { mode: 0o600 }).then(() => rename(`${path}.new`, path)).catch((error: unknown) => {
+    throw fileError('E_STATE', 'write', path, error)
   })
 }
 

@@ -43,10 +43,7 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
     return { version, registries: rendered?.registries ?? [], authData: undefined, current }
   }
 
-  const registries = understand(pass, reading)
-  const { dockercfg, warnings } = toDockercfg(registries, { allowEmpty: options.allowEmpty ?? false })
-  pass.warnings.push(...warnings)
-  const authData = renderAuthData(dockercfg)
+  const { registries, dockercfg, authData } = understandOrRemember(pass, reading)
   const wanted = parseEngineAuth('dockercfg', authData)
   assertReadAsMeant(wanted, dockercfg, current, authData)
 
@@ -79,11 +76,31 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
  */
 function knownVersion({ state, options }: Pass, dataOnDisk: string | undefined, at: Moment): string | undefined {
   if (options.force) return undefined
+  // A person's signal, a start and a changed setting look again; a poll has nothing new to find in the same version.
+  if (state.unusable !== undefined && options.trigger === 'poll') return state.unusable.version
   if (state.setAside !== undefined) return state.setAside.version
   if (state.refused !== undefined && !mayProbeAgain(state.refused, options.trigger, at)) return state.refused.version
   const { rendered } = state
   if (rendered === undefined || dataOnDisk === undefined) return undefined
   return fingerprint(state.fingerprintKey, dataOnDisk) === rendered.fingerprint ? rendered.version : undefined
+}
+
+type Understood = { readonly registries: Registries; readonly dockercfg: Dockercfg; readonly authData: string }
+
+/** What the documents mean and render to. A version that cannot be used is remembered with the words for it. */
+function understandOrRemember(pass: Pass, reading: SourceReading): Understood {
+  delete pass.state.unusable
+  try {
+    const registries = understand(pass, reading)
+    const { dockercfg, warnings } = toDockercfg(registries, { allowEmpty: pass.options.allowEmpty ?? false })
+    pass.warnings.push(...warnings)
+    return { registries, dockercfg, authData: renderAuthData(dockercfg) }
+  } catch (error) {
+    if (error instanceof ServiceError && reading.version !== undefined) {
+      pass.state.unusable = { version: reading.version, code: error.code, message: error.message, details: error.details }
+    }
+    throw error
+  }
 }
 
 /** A config.json may hold much that is not ours; a secret holds 64 KiB, the parser's own limit. */
@@ -134,6 +151,7 @@ function refuseTakeover({ settings, state, warnings }: Pass, onDisk: EngineAuth,
 
 function refuseIfHeld({ state, options, source }: Pass, version: string, at: Moment): void {
   if (options.force) return
+  if (state.unusable?.version === version) throw new ServiceError(state.unusable.code, state.unusable.message, state.unusable.details)
   if (state.setAside?.version === version) {
     throw new ServiceError('E_SET_ASIDE', `version ${version} of ${source.label} is set aside since ${state.setAside.at}: ${state.setAside.reason}`, {
       fix: 'put a working credential into the source, or try this one again with: ecs-regcred sync --force',
