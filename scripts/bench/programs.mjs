@@ -1,6 +1,6 @@
 /** What can be measured: the release as it runs on a host, and the plain build as `npm run build` leaves it. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -23,17 +23,20 @@ export function findTarball() {
 export function enterRelease(tarball, argv) {
   if (process.env.REGCRED_BENCH_HOME !== undefined) return undefined
   const dir = mkdtempSync(join(tmpdir(), 'regcred-release-'))
+  // A place to mount on; it is gone again afterwards where it was not there before.
+  const place = mkdirSync('/opt/ecs-regcred', { recursive: true })
   try {
     execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', dir])
     const home = `/opt/ecs-regcred/${readFileSync(join(dir, 'RELEASE'), 'utf8').trim()}`
     const { status } = spawnSync('unshare', ['-m', ...(process.getuid() === 0 ? [] : ['-r']), 'sh', '-c',
-      'mount -t tmpfs tmpfs /opt && mkdir -p "$2" && mount --bind "$1" "$2" && "$2/bin/ecs-regcred" --warm-cache && shift 2 && exec "$@"',
+      'mount -t tmpfs tmpfs /opt/ecs-regcred && mkdir -p "$2" && mount --bind "$1" "$2" && "$2/bin/ecs-regcred" --warm-cache && shift 2 && exec "$@"',
       'sh', dir, home, process.execPath, ...process.execArgv, ...argv], {
       stdio: 'inherit', env: { ...process.env, REGCRED_BENCH_HOME: home, REGCRED_BENCH_TARBALL: tarball, REGCRED_BENCH_DIR: dir },
     })
     return status ?? 70
   } finally {
     rmSync(dir, { recursive: true, force: true })
+    try { if (place !== undefined) rmdirSync('/opt/ecs-regcred') } catch { /* another one uses it */ }
   }
 }
 
