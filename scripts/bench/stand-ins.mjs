@@ -101,7 +101,7 @@ esac
     REGCRED_INTROSPECTION_URL: `http://127.0.0.1:${introspection.address().port}`,
     REGCRED_MIN_RESTART_GAP: '0s', REGCRED_SPLAY: '0s', REGCRED_INTERVAL: '1d',
     ...(source === 'file' ? { REGCRED_DOCKER_CONFIG: configJson } : {
-      REGCRED_SECRET_ID: ARN, AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsManager.url, NODE_EXTRA_CA_CERTS: secretsManager.certificate, AWS_CA_BUNDLE: secretsManager.certificate, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'made-up', AWS_REGION: 'eu-west-1',
+      REGCRED_SECRET_ID: ARN, AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsManager.url, NODE_EXTRA_CA_CERTS: secretsManager.certificate, AWS_CA_BUNDLE: secretsManager.certificate, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'made-up', AWS_REGION: 'eu-west-1', AWS_DEFAULT_REGION: 'eu-west-1',
     }),
   }
   const children = new Set()
