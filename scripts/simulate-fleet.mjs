@@ -66,25 +66,31 @@ export function simulate({ hosts: count, hours, seed, settings = settingsFor(cou
     return false
   }
 
+  const caughtUp = ({ from, to }, now) => {
+    for (let version = from + 1; version <= to; version++) {
+      const rotation = rotations[version - 1]
+      if (rotation === undefined) continue
+      rotation.behind--
+      rotation.last = Math.max(rotation.last, now)
+      behind[Math.floor(rotation.at / SECOND)]++
+      behind[Math.floor(now / SECOND)]--
+    }
+  }
+
   for (let event = queue.pop(); event !== undefined && event.at < end; event = queue.pop()) {
     const { at: now, host, turn } = event
     // A wake-up that another one has overtaken.
     if (typeof turn === 'number' && turn !== host.turn) continue
-    if (turn === 'boot') Object.assign(host, { failures: 0, owedSince: undefined, running: host.file })
+    if (turn === 'boot') {
+      // Its ECS agent starts with the file as it stands, which pays a restart that was owed.
+      caughtUp({ from: host.running, to: host.file }, now)
+      Object.assign(host, { failures: 0, owedSince: undefined, running: host.file })
+    }
     const pass = onePass(host, now, call, settings, currentAt)
     if (pass.restarted) {
       for (let t = now; t < Math.min(now + RESTART_MS, end); t += SECOND) restarts[Math.floor(t / SECOND)]++
     }
-    if (pass.caughtUp !== undefined) {
-      for (let version = pass.caughtUp.from + 1; version <= pass.caughtUp.to; version++) {
-        const rotation = rotations[version - 1]
-        if (rotation === undefined) continue
-        rotation.behind--
-        rotation.last = Math.max(rotation.last, now)
-        behind[Math.floor(rotation.at / SECOND)]++
-        behind[Math.floor(now / SECOND)]--
-      }
-    }
+    if (pass.caughtUp !== undefined) caughtUp(pass.caughtUp, now)
     host.failures = pass.failed ? host.failures + 1 : 0
     queue.push(now + pass.tookMs + nextLook({ intervalMs: settings.intervalMs, failures: host.failures, lookAgainMs: pass.lookAgainMs }, random).waitMs, host, ++host.turn)
   }
