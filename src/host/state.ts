@@ -167,7 +167,8 @@ function parseState(bytes: Buffer): State | string {
   const { schema, fingerprintKey } = (value ?? {}) as Partial<Record<string, unknown>>
   if (schema !== SCHEMA) return 'was written by another version of the service'
   if (typeof fingerprintKey !== 'string' || !/^[0-9a-f]{64}$/.test(fingerprintKey)) return 'has no fingerprint key'
-  return value as State
+  // A field that a hand has emptied is a field that is not there.
+  return Object.fromEntries(Object.entries(value as object).filter(([, field]) => field !== null)) as State
 }
 
 async function makeStateDir(stateDir: string): Promise<void> {
