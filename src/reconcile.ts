@@ -48,10 +48,6 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     }
   }
 
-  if (!options.dryRun) await attempt(async () => {
-    await removeLeftoverTemps(settings.ecsConfigPath)
-    await removeStateTemps(settings.stateDir)
-  })
   const plan = await attempt(() => planFile(pass, signal))
   const wrote = plan?.authData !== undefined && !options.dryRun && !signal.aborted ? await attempt(() => writeFile(pass, plan)) : undefined
   if (plan !== undefined && plan.authData === undefined && !options.dryRun) await attempt(() => tightenMode(settings.ecsConfigPath, 0o600))
@@ -64,6 +60,12 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   if (outcome?.action === 'rolled-back') errors.unshift(rolledBack(pass))
   const cutShort = signal.aborted && (options.boot ? plan?.authData !== undefined && wrote === undefined : outcome === undefined)
   if (cutShort && errors.length === 0) errors.push(new ServiceError('E_INTERRUPTED', 'stopped on the way; what is left to do shows on the machine'))
+
+  // Of a process that was killed in a write. After the work, which is waited for; nobody waits for this.
+  if (!options.dryRun) await attempt(async () => {
+    await removeLeftoverTemps(settings.ecsConfigPath)
+    await removeStateTemps(settings.stateDir)
+  })
 
   const [error] = errors
   if (!options.dryRun) {

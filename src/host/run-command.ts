@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
+import type { Options } from 'execa'
 
 export type CommandResult = {
   /** The command as an operator would type it. */
@@ -27,11 +27,12 @@ export async function runCommand(
   file: string, args: readonly string[], { timeoutMs }: { readonly timeoutMs: number }, signal: AbortSignal,
 ): Promise<CommandResult> {
   signal.throwIfAborted()
-  const { spawn } = process.getBuiltinModule('node:child_process')
+  const { execa } = await import('execa')
+  const child = execa(file, args, {
+    cwd: '/', env: childEnvironment(process.env), extendEnv: false, stdin: 'ignore', detached: true, reject: false, maxBuffer: MAX_OUTPUT_BYTES,
+  } satisfies Options)
   let timedOut = false
-  let tooMuch = false
   let killTimer: NodeJS.Timeout | undefined
-  const child = spawn(file, args, { cwd: '/', env: childEnvironment(process.env), stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   const end = (): void => {
     killGroup(child.pid, 'SIGTERM')
     killTimer ??= setTimeout(() => {
@@ -46,51 +47,23 @@ export async function runCommand(
     end()
   }, timeoutMs)
   signal.addEventListener('abort', end, { once: true })
-  const overflow = (): void => {
-    tooMuch = true
-    end()
-  }
-  const stdout = gather(child.stdout, overflow)
-  const stderr = gather(child.stderr, overflow)
-  const { exitCode, killedBy, errorCode } = await ended(child)
+  const result = await child
   clearTimeout(limit)
   clearTimeout(killTimer)
   signal.removeEventListener('abort', end)
   signal.throwIfAborted()
 
-  const notFound = errorCode === 'ENOENT'
-  const said = (stderr() || stdout()).trim().replaceAll(/\s*\n\s*/g, ' / ')
+  const notFound = result.code === 'ENOENT'
+  const said = (result.stderr || result.stdout).trim().replaceAll(/\s*\n\s*/g, ' / ')
   const how = timedOut ? `no answer within ${timeoutMs / 1000} s`
     : notFound ? 'no such program on PATH'
-      : tooMuch ? 'too much output'
-        : exitCode !== undefined ? `exit status ${exitCode}`
-          : killedBy !== undefined ? `ended by ${killedBy}` : `could not be run (${errorCode ?? 'unknown error'})`
+      : result.isMaxBuffer ? 'too much output'
+        : result.exitCode !== undefined ? `exit status ${result.exitCode}`
+          : result.signal ? `ended by ${result.signal}` : `could not be run (${result.code ?? 'unknown error'})`
   return {
-    command: [file, ...args].join(' '), exitCode: timedOut ? undefined : exitCode, stdout: stdout(), stderr: stderr(), timedOut, notFound,
+    command: [file, ...args].join(' '), exitCode: timedOut ? undefined : result.exitCode, stdout: result.stdout, stderr: result.stderr, timedOut, notFound,
     outcome: said === '' ? how : `${how}: ${said.slice(0, 500)}`,
   }
-}
-
-type Ended = { readonly exitCode?: number | undefined; readonly killedBy?: NodeJS.Signals | undefined; readonly errorCode?: string | undefined }
-
-/** Once the program is gone and its pipes are closed, or could not be started. */
-function ended(child: ChildProcess): Promise<Ended> {
-  return new Promise((resolve) => {
-    child.once('error', ({ code }: NodeJS.ErrnoException) => resolve({ errorCode: code }))
-    child.once('close', (code, killedBy) => resolve({ exitCode: code ?? undefined, killedBy: killedBy ?? undefined }))
-  })
-}
-
-/** @returns what has come so far, without the newline at its end */
-function gather(stream: NodeJS.ReadableStream, overflow: () => void): () => string {
-  const chunks: Buffer[] = []
-  let length = 0
-  stream.on('data', (chunk: Buffer) => {
-    if (length < MAX_OUTPUT_BYTES) chunks.push(chunk.subarray(0, MAX_OUTPUT_BYTES - length))
-    length += chunk.length
-    if (length > MAX_OUTPUT_BYTES) overflow()
-  })
-  return () => Buffer.concat(chunks).toString().replace(/\r?\n$/, '')
 }
 
 /**
