@@ -7,13 +7,19 @@
  * replaced file once more after it, for an `echo … >>` that had it open. Only a program that rewrites the file in place within
  * the microseconds between that read and the rename, and does not grow it, can be overwritten: it takes no lock that we could wait for.
  *
+ * The calls are synchronous, but for fsync: each takes microseconds, and a change makes some two hundred of them; through Node's thread pool they were
+ * most of the time from a wake-up to the written file. A disk that hangs holds the service up either way.
+ *
  * Not write-file-atomic: it has no fsync of the directory, does not read again, and the temp files of a killed process cannot be told from those
  * of one at work.
  */
-import { constants } from 'node:fs'
-import { chmod, open, readdir, readlink, realpath, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
+import {
+  chmodSync, closeSync, constants, fchmodSync, fchownSync, fstatSync, fsync, openSync, readdirSync, readFileSync, readlinkSync, readSync, realpathSync, renameSync,
+  statSync, unlinkSync, writeFileSync,
+} from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { basename, dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { fileError, type FileErrorCode } from './file-error.js'
 import { isRunning, processIdentity } from './process-identity.js'
 import { copySelinuxLabel } from './selinux.js'
@@ -43,8 +49,8 @@ export type UpdateOptions = {
 /** The file as it stands, a symlink followed; undefined where there is none. */
 export async function readFileIfAny(path: string, code: FileErrorCode = 'E_ECS_CONFIG'): Promise<FileOnDisk | undefined> {
   try {
-    const file = await openIfAny(await resolveLinks(path))
-    await file?.handle.close()
+    const file = openIfAny(resolveLinks(path))
+    if (file) closeSync(file.fd)
     return file?.content
   } catch (error) {
     throw fileError(code, 'read', path, error)
@@ -69,20 +75,20 @@ export async function updateFile(
   for (let round = 0; round < 10; round++) {
     let old: OpenFile | undefined
     try {
-      const target = await resolveLinks(path)
-      old = await openIfAny(target)
+      const target = resolveLinks(path)
+      old = openIfAny(target)
       const current = late.length > 0 ? Buffer.concat([old?.content.bytes ?? late.subarray(0, 0), late]) : old?.content.bytes
       const bytes = Buffer.from(change(current))
       const mode = old ? old.content.mode & maxMode : newMode
       if (old?.content.bytes.equals(bytes) && old.content.mode === mode) return { written, bytes }
       if (!await replace(path, target, bytes, mode, old?.content, root)) continue
       written = true
-      late = old ? await readAppended(old) : Buffer.alloc(0)
+      late = old ? readAppended(old) : Buffer.alloc(0)
       if (late.length === 0) return { written, bytes }
     } catch (error) {
       throw fileError(code, 'write', path, error)
     } finally {
-      await old?.handle.close()
+      if (old) closeSync(old.fd)
     }
   }
   throw fileError(code, 'write', path, Object.assign(new Error('another program keeps changing it'), { code: 'EAGAIN' }))
@@ -96,14 +102,14 @@ export async function updateFile(
 export async function removeLeftoverTemps(path: string, code: FileErrorCode = 'E_ECS_CONFIG'): Promise<number> {
   let removed = 0
   try {
-    const target = await resolveLinks(path)
+    const target = resolveLinks(path)
     const { before, after } = tempNameParts(target)
     const own = await processIdentity()
-    for (const name of await readdir(dirname(target))) {
+    for (const name of readdirSync(dirname(target))) {
       if (!name.startsWith(before) || !name.endsWith(after)) continue
       const identity = name.slice(before.length, -after.length).replace(/-[0-9a-f]+$/, '')
       if (identity !== own && await isRunning(identity)) continue
-      await unlinkIfAny(join(dirname(target), name))
+      unlinkIfAny(join(dirname(target), name))
       removed++
     }
   } catch (error) {
@@ -116,9 +122,9 @@ export async function removeLeftoverTemps(path: string, code: FileErrorCode = 'E
 /** Takes away the permission bits that are not in `maxMode`. @returns whether there were any */
 export async function tightenMode(path: string, maxMode: number, code: FileErrorCode = 'E_ECS_CONFIG'): Promise<boolean> {
   try {
-    const mode = (await stat(path)).mode & 0o7777
+    const mode = statSync(path).mode & 0o7777
     if ((mode & ~maxMode) === 0) return false
-    await chmod(path, mode & maxMode)
+    chmodSync(path, mode & maxMode)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
@@ -126,44 +132,37 @@ export async function tightenMode(path: string, maxMode: number, code: FileError
   }
 }
 
-type OpenFile = { readonly handle: FileHandle; readonly content: FileOnDisk }
+const flush = promisify(fsync)
+
+type OpenFile = { readonly fd: number; readonly content: FileOnDisk }
 
 /** The path that a write has to replace: chains of links are followed, to a target that need not exist. */
-async function resolveLinks(path: string): Promise<string> {
+function resolveLinks(path: string): string {
   let target = path
   // 40 is where the kernel gives up too (path_resolution(7)).
   for (let links = 0; links <= 40; links++) {
     // A `..` in a link counts from the directory the link is really in.
-    const directory = await realpath(dirname(target)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return dirname(target)
-      throw error
-    })
+    const directory = unless(['ENOENT'], () => realpathSync.native(dirname(target))) ?? dirname(target)
     target = join(directory, basename(target))
-    const link = await readlink(target).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'EINVAL' || error.code === 'ENOENT') return undefined // not a link, or nothing there
-      throw error
-    })
+    const link = unless(['EINVAL', 'ENOENT'], () => readlinkSync(target)) // not a link, or nothing there
     if (link === undefined) return target
     target = resolve(directory, link)
   }
   throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP', syscall: 'readlink' })
 }
 
-async function openIfAny(path: string): Promise<OpenFile | undefined> {
+function openIfAny(path: string): OpenFile | undefined {
   // O_NONBLOCK: opening a FIFO would wait for its writer.
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
-  if (!handle) return undefined
+  const fd = unless(['ENOENT'], () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
+  if (fd === undefined) return undefined
   try {
-    const info = await handle.stat()
+    const info = fstatSync(fd)
     if (info.isDirectory()) throw Object.assign(new Error('is a directory'), { code: 'EISDIR', syscall: 'read' })
     if (!info.isFile()) throw Object.assign(new Error('is not a regular file'), { code: 'EINVAL', syscall: 'read' })
-    const bytes = await handle.readFile()
-    return { handle, content: { bytes, mode: info.mode & 0o7777, uid: info.uid, gid: info.gid, mtimeMs: info.mtimeMs, realPath: path } }
+    const bytes = readFileSync(fd)
+    return { fd, content: { bytes, mode: info.mode & 0o7777, uid: info.uid, gid: info.gid, mtimeMs: info.mtimeMs, realPath: path } }
   } catch (error) {
-    await handle.close()
+    closeSync(fd)
     throw error
   }
 }
@@ -173,57 +172,59 @@ async function replace(path: string, target: string, bytes: Buffer, mode: number
   const { before, after } = tempNameParts(target)
   const temp = join(dirname(target), `${before}${await processIdentity()}-${randomBytes(4).toString('hex')}${after}`)
   // Opened before anything is changed: with no file descriptor to spare, fail while the old file still stands.
-  const directory = await open(dirname(target), constants.O_RDONLY)
+  const directory = openSync(dirname(target), constants.O_RDONLY)
   try {
     try {
       await writeTemp(temp, bytes, mode, old, root)
-      if (!await isStill(path, old, target)) {
-        await unlink(temp)
+      if (!isStill(path, old, target)) {
+        unlinkSync(temp)
         return false
       }
-      await rename(temp, target)
+      renameSync(temp, target)
     } catch (error) {
-      await unlinkIfAny(temp).catch(() => {}) // the first error tells more; removeLeftoverTemps() tries again
+      try {
+        unlinkIfAny(temp)
+      } catch { /* the first error tells more; removeLeftoverTemps() tries again */ }
       throw error
     }
-    await directory.sync().catch((error: NodeJS.ErrnoException) => {
+    await flush(directory).catch((error: NodeJS.ErrnoException) => {
       throw Object.assign(error, { message: 'it holds the new content, which a power loss may still undo: the directory could not be flushed' })
     })
     return true
   } finally {
-    await directory.close()
+    closeSync(directory)
   }
 }
 
 async function writeTemp(temp: string, bytes: Buffer, mode: number, old: FileOnDisk | undefined, root: string): Promise<void> {
-  const handle = await open(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+  const fd = openSync(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
   try {
-    const created = await handle.stat()
-    if (old && (old.uid !== created.uid || old.gid !== created.gid)) await handle.chown(old.uid, old.gid)
-    await handle.chmod(mode) // after chown, and whatever the umask is
+    const created = fstatSync(fd)
+    if (old && (old.uid !== created.uid || old.gid !== created.gid)) fchownSync(fd, old.uid, old.gid)
+    fchmodSync(fd, mode) // after chown, and whatever the umask is
     if (old) await copySelinuxLabel(old.realPath, temp, root)
-    await handle.writeFile(bytes)
-    await handle.sync()
+    writeFileSync(fd, bytes)
+    await flush(fd)
   } finally {
-    await handle.close()
+    closeSync(fd)
   }
 }
 
-async function isStill(path: string, old: FileOnDisk | undefined, target: string): Promise<boolean> {
-  if (await resolveLinks(path) !== target) return false
-  const file = await openIfAny(target)
-  await file?.handle.close()
+function isStill(path: string, old: FileOnDisk | undefined, target: string): boolean {
+  if (resolveLinks(path) !== target) return false
+  const file = openIfAny(target)
+  if (file) closeSync(file.fd)
   const now = file?.content
   if (!now || !old) return now === old
   return now.bytes.equals(old.bytes) && now.mode === old.mode && now.uid === old.uid && now.gid === old.gid
 }
 
 /** What was appended to the replaced file after it was read. By now the directory has been flushed, which is time for a writer to finish. */
-async function readAppended({ handle, content: { bytes } }: OpenFile): Promise<Buffer<ArrayBuffer>> {
-  const { size } = await handle.stat()
+function readAppended({ fd, content: { bytes } }: OpenFile): Buffer<ArrayBuffer> {
+  const { size } = fstatSync(fd)
   if (size <= bytes.length) return Buffer.alloc(0)
   const now = Buffer.alloc(size)
-  const { bytesRead } = await handle.read(now, 0, size, 0)
+  const bytesRead = readSync(fd, now, 0, size, 0)
   return now.subarray(0, bytes.length).equals(bytes) ? now.subarray(bytes.length, bytesRead) : Buffer.alloc(0)
 }
 
@@ -232,8 +233,16 @@ function tempNameParts(target: string): { readonly before: string; readonly afte
   return { before: `.${basename(target)}.ecs-regcred-`, after: '.tmp' }
 }
 
-async function unlinkIfAny(path: string): Promise<void> {
-  await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error
-  })
+function unlinkIfAny(path: string): void {
+  unless(['ENOENT'], () => unlinkSync(path))
+}
+
+/** What `call` gives, or undefined where it fails with one of these. */
+function unless<T>(codes: readonly string[], call: () => T): T | undefined {
+  try {
+    return call()
+  } catch (error) {
+    if (codes.includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
+  }
 }

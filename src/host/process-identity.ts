@@ -5,10 +5,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
+let own: string | undefined
+
 /** `<boot id>.<pid>.<start time>` of this process. */
 export async function processIdentity(): Promise<string> {
-  const stat = await readProcessStat(process.pid)
-  return `${readBootId()}.${process.pid}.${stat?.startTicks ?? 0}`
+  own ??= `${readBootId()}.${process.pid}.${(await readProcessStat(process.pid))?.startTicks ?? 0}`
+  return own
 }
 
 /** Whether the process that had this identity still runs. A zombie does not: nothing it held can come back. */
