@@ -15,6 +15,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stopping.abort()
   })
 }
+// A reload that arrives during the start is answered by the first pass, which is still to come; by default it would end the process.
+if (process.argv[2] === 'run') process.on('SIGHUP', () => undefined)
 // `ecs-regcred status | head`: the reader has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 74))
 

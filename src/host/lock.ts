@@ -36,7 +36,10 @@ export async function withLock<T>(stateDir: string, waitMs: number, work: () => 
 /** As withLock, for a holder that is not one function. @returns gives the lock back; safe to call twice */
 export async function acquireLock(stateDir: string, waitMs: number, signal: AbortSignal): Promise<() => Promise<void>> {
   const directory = join(stateDir, 'lock')
-  const claim = `${await processIdentity()}.${claimCount++}`
+  const identity = await processIdentity().catch((error: unknown) => {
+    throw fileError('E_STATE', 'read', '/proc/self/stat', error)
+  })
+  const claim = `${identity}.${claimCount++}`
   const path = join(directory, claim)
   const withdraw = async (): Promise<void> => {
     ownClaims.delete(claim)

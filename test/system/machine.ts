@@ -51,6 +51,7 @@ for (const docker of [true, false]) {
 
     await t.test('and by the poll', async (t) => {
       await machine.shell('sed -i "/REGCRED_INTERVAL/d" /etc/ecs-regcred/ecs-regcred.env; echo REGCRED_INTERVAL=2s >>/etc/ecs-regcred/ecs-regcred.env; systemctl restart ecs-regcred')
+      await host.event('service.ready')
       await host.idle()
       const before = readFileSync(host.ecsConfig, 'utf8')
       const written = host.event('ecs-config.written')
@@ -209,14 +210,14 @@ async function bootWithService(t: Test, { docker, settings = [] }: { docker: boo
       }
       throw new Error(`no ${event} came; the service logged last:\n${(await log()).slice(-10).map((line) => JSON.stringify(line)).join('\n')}`)
     },
-    /** Resolves when a pass had nothing to do. */
+    /** Resolves when the pass that it asked for had nothing to do. */
     idle: async (): Promise<void> => {
       for (const deadline = Date.now() + 90_000; Date.now() < deadline;) {
         const before = (await log()).length
         await machine.run(['systemctl', 'reload', 'ecs-regcred'])
         for (let look = 0; look < 20; look++) {
           const since = (await log()).slice(before)
-          if (since.some(({ event }) => event === 'credentials.unchanged') && !since.some(({ event }) => event === 'ecs-agent.restarting')) {
+          if (since.some(({ event, trigger }) => event === 'credentials.unchanged' && trigger === 'signal') && !since.some(({ event }) => event === 'ecs-agent.restarting')) {
             told = (await log()).length
             return
           }
