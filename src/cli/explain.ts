@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { readFile } from 'node:fs/promises'
 import { chooseEntry } from '../core/ecs-matching.js'
 import { imageRegistry } from '../core/ecs-matching.js'
-import { shownKey } from '../core/shown-key.js'
+import { shownKey } from '../core/key-name.js'
 import { ServiceError } from '../errors.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
 import { columnsOf, wrap } from '../terminal.js'
@@ -27,10 +27,12 @@ export const explain: Command = {
     const { auth } = authOnDisk(file)
     const choice = chooseEntry(auth, image)
     const registry = imageRegistry(image) ?? 'docker.io'
-    const key = choice.key === undefined ? null : shownKey(choice.key)
+    // A key that the image begins with is known to whoever asks.
+    const shown = (key: string): string => (image.startsWith(key) ? key : shownKey(key))
+    const key = choice.key === undefined ? null : shown(choice.key)
     const username = choice.entry === undefined ? null : choice.entry.username
     const reason = [choice.reason, ...auth.warnings].join('; ')
-    const document = { image, registry, key, username, reason, deterministic: choice.deterministic, possible: choice.possible.map(shownKey), anonymous: choice.entry?.anonymous ?? true }
+    const document = { image, registry, key, username, reason, deterministic: choice.deterministic, possible: choice.possible.map(shown), anonymous: choice.entry?.anonymous ?? true }
     if (json) {
       stdout.write(`${JSON.stringify(document)}\n`)
       return 0

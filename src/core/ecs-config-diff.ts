@@ -2,7 +2,7 @@ import { AUTH_TYPE, isAuthLine, parseLines, readEngineAuth } from './ecs-config-
 import type { EcsConfigLine } from './ecs-config-lines.js'
 import { sameLogin } from './ecs-matching.js'
 import { isGoField, readGoJson } from './go-json.js'
-import { shownKey } from './shown-key.js'
+import { shownKey } from './key-name.js'
 
 /**
  * What changes between two states of ecs.config, for a terminal or a log: registry names and the shape of the entries, no value of any credential and none of

@@ -1,7 +1,7 @@
 import { decodeGoText, goTrimSpace, isGoField, readGoJson } from './go-json.js'
 import type { GoMember, GoValue } from './go-json.js'
 import { Redacted } from './redacted.js'
-import { shownKey } from './shown-key.js'
+import { shownKey } from './key-name.js'
 
 /*
  * Which credential the ECS agent uses for an image: a port of its agent/dockerclient/dockerauth/dockerauth.go (unchanged since 2018), its quirks

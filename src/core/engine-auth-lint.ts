@@ -2,7 +2,7 @@ import type { Finding } from './ecs-config-lint.js'
 import { chooseEntry, hubKey } from './ecs-matching.js'
 import type { AgentEntry, EngineAuth } from './ecs-matching.js'
 import { readGoJson } from './go-json.js'
-import { shownKey } from './shown-key.js'
+import { shownKey } from './key-name.js'
 
 const REWRITE = 'ecs-regcred sync writes both credential lines anew'
 

@@ -16,6 +16,11 @@ export function shownRegistry(registry: string): string {
   return isTame(registry) ? registry : shownName(registry)
 }
 
+/** A key of an ecs.config, as it stands or not at all; `:` or `@` at its end is how a path key is given its boundary. */
+export function shownKey(key: string): string {
+  return isTame(key.replace(/[:@]$/, '')) ? key : '[redacted]'
+}
+
 /** Names for a message, few enough to read. */
 export function shownNames(names: readonly string[]): string {
   const rest = names.length - MAX_NAMES
@@ -63,6 +68,7 @@ function isWordy(name: string): boolean {
 }
 
 function isRegistryLike(name: string): boolean {
+  if (/^\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?$/.test(name)) return true // IPv6
   const [, host, port, path = ''] = /^(?:https?:\/\/)?([A-Za-z0-9.-]+)(:\d{1,5})?(\/[^\s]*)?$/.exec(name) ?? []
   if (host === undefined || !path.split('/').every(isRepositoryLike)) return false
   const labels = host.split('.')

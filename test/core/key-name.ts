@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isTame, keyPath, shownName, shownNames, shownRegistry } from '../../src/core/key-name.js'
+import { isTame, keyPath, shownKey, shownName, shownNames, shownRegistry } from '../../src/core/key-name.js'
 
 t.test('words and registries are shown', (t) => {
   for (const name of [
@@ -22,6 +22,12 @@ t.test('what could log in is told by its length', (t) => {
   }
   t.equal(shownRegistry('r.io'), 'r.io')
   t.equal(shownRegistry('x9-y8.z7'), '(a name of 8 characters)')
+  t.end()
+})
+
+t.test('a key of an ecs.config is shown with its boundary, or not at all', (t) => {
+  for (const key of ['docker', 'auths', 'registry.example.com:5000/team/app:', 'r.io/team@', 'https://r.io', '[2001:db8::1]:5000', 'localhost:5000']) t.equal(shownKey(key), key)
+  for (const key of ['ci:s3cr3t', 'glpat-x7Yz.01.0w1abcdef', 'eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM', 's3cr3t:', '[not an address]']) t.equal(shownKey(key), '[redacted]')
   t.end()
 })
 
