@@ -6,7 +6,7 @@
  */
 import { createRequire, isBuiltin } from 'node:module'
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { build } from 'esbuild'
 
 const out = process.argv[2]
@@ -23,8 +23,9 @@ const builtinsAsTheyAre = {
     const require = createRequire(import.meta.url)
     onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind, importer }) => {
       if (kind === 'require-call' || !isBuiltin(path)) return undefined
-      // One for each importer: shared ones would be a chunk each, and a file more to read at the start.
-      return { path: `${path.replace(/^node:/, '')} for ${importer}`, namespace: 'builtin', sideEffects: false }
+      // One for each importer: shared ones would be a chunk each, and a file more to read at the start. Named from the project's root: names go into
+      // the chunks' hashes, which are the same wherever it is built.
+      return { path: `${path.replace(/^node:/, '')} for ${relative(root, importer)}`, namespace: 'builtin', sideEffects: false }
     })
     onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path: wanted }) => {
       const [path] = wanted.split(' ')
