@@ -86,6 +86,12 @@ function readText(context: DocumentContext): readonly NamedCredential[] {
   if (text === '') return []
   if (/^[ \t]*(export +)?ECS_ENGINE_AUTH_(TYPE|DATA)[ \t]*=/m.test(text)) return readEcsConfig(context)
   if (/^[{["]/.test(text) && !text.startsWith('{{')) return readValue(context, parseJson(context))
+  // As `kubectl get secret -o jsonpath` prints it. With a user given, the text is that user's token, whatever it is the base64 of.
+  const inner = context.username === undefined ? unwrap(text) : text
+  if (inner !== text) {
+    if (context.wraps >= MAX_WRAPS) throw tooManyWraps(context)
+    return readText({ ...context, text: inner, wraps: context.wraps + 1 })
+  }
   const [registry, credential] = readPlainCredential(context)
   return [{ registry, credential, node: context.within ?? { type: 'null', at: 0, parent: undefined, name: undefined } }]
 }
@@ -103,12 +109,16 @@ function readEcsConfig(context: DocumentContext): readonly NamedCredential[] {
 function readValue(context: DocumentContext, root: JsonNode): readonly NamedCredential[] {
   const shape = readShape(context, root)
   if ('entries' in shape) return shape.entries
-  if (context.wraps >= MAX_WRAPS) throw refusal(context, 'E_UNKNOWN_SHAPE', 'is a text within a text too many times', ACCEPTED_SHAPES, root)
+  if (context.wraps >= MAX_WRAPS) throw tooManyWraps(context, root)
   return readText({ ...context, text: unwrap(shape.text), within: shape.within, wraps: context.wraps + 1 })
 }
 
 /** As many as a Kubernetes Secret, its base64 and a quoted copy of both need. */
 const MAX_WRAPS = 4
+
+function tooManyWraps(context: DocumentContext, node?: JsonNode): Error {
+  return refusal(context, 'E_UNKNOWN_SHAPE', 'is a text within a text too many times', ACCEPTED_SHAPES, node)
+}
 
 /** A wrapped text, or what it is the base64 of, if that is JSON. */
 function unwrap(text: string): string {

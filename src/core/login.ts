@@ -9,7 +9,13 @@ import { Redacted } from './redacted.js'
 export type Login = { readonly username: string; readonly password: string }
 
 /** What a login belongs to, for messages. */
-export type Owner = { /** `registry.example.com`, or `the text`. */ readonly name: string; readonly node?: JsonNode | undefined }
+export type Owner = {
+  /** `registry.example.com`, or `the text`. */
+  readonly name: string
+  readonly node?: JsonNode | undefined
+  /** Where the username stands apart from the password. */
+  readonly userNode?: JsonNode | undefined
+}
 
 /**
  * The login that `auth` is the base64 of.
@@ -57,18 +63,18 @@ export function checkLogin(context: DocumentContext, raw: Login, owner: Owner): 
     warn(context, 'W_TRAILING_NEWLINE', `${owner.name}: the value ends in a newline (echo without -n?); left away`)
   }
   const { username, password } = login
-  const name = owner.name
-  if (username === '') throw refusal(context, 'E_EMPTY_USER', `${name}: the username is empty`, 'write the username; for a token, the name that the registry wants with it', owner.node)
-  if (password === '') throw refusal(context, 'E_EMPTY_PASSWORD', `${name}: the password is empty`, 'write the password or the access token', owner.node)
+  const { name, node, userNode = node } = owner
+  if (username === '') throw refusal(context, 'E_EMPTY_USER', `${name}: the username is empty`, 'write the username; for a token, the name that the registry wants with it', userNode)
+  if (password === '') throw refusal(context, 'E_EMPTY_PASSWORD', `${name}: the password is empty`, 'write the password or the access token', node)
   if (username.includes(':')) {
-    throw refusal(context, 'E_USER_COLON', `${name}: the username has a ":" in it, which base64 of user:password cannot carry`, 'use a user without a colon', owner.node)
+    throw refusal(context, 'E_USER_COLON', `${name}: the username has a ":" in it, which base64 of user:password cannot carry`, 'use a user without a colon', userNode)
   }
-  for (const [part, value] of [['username', username], ['password', password]] as const) {
-    if (/\p{Surrogate}/u.test(value)) throw refusal(context, 'E_ENCODING', `${name}: the ${part} has half of a character in it (a lone surrogate)`, 'write it again', owner.node)
+  for (const [part, value, at] of [['username', username, userNode], ['password', password, node]] as const) {
+    if (/\p{Surrogate}/u.test(value)) throw refusal(context, 'E_ENCODING', `${name}: the ${part} has half of a character in it (a lone surrogate)`, 'write it again', at)
     if (hasControl(context, login, value)) {
-      throw refusal(context, 'E_CONTROL_CHAR', `${name}: the ${part} has a line break, a NUL or another control character in it`, 'write it again without; it was wrapped or came from a binary', owner.node)
+      throw refusal(context, 'E_CONTROL_CHAR', `${name}: the ${part} has a line break, a NUL or another control character in it`, 'write it again without; it was wrapped or came from a binary', at)
     }
-    refusePlaceholder(context, value, `the ${part}`, owner)
+    refusePlaceholder(context, value, `the ${part}`, { name, node: at })
   }
   if (username === 'oauth2accesstoken') {
     warn(context, 'W_SHORT_LIVED', `${name}: the token of oauth2accesstoken lives about an hour; use a service account key with the user _json_key`)

@@ -39,7 +39,7 @@ export function readEntry(context: DocumentContext, entry: JsonObject, name: str
   const user = username?.value ?? context.username
   if (user === undefined) throw noAuth(context, name, entry)
   if (!password) throw noAuth(context, name, entry)
-  return checkLogin(context, { username: user, password: password.value }, { name, node: user === '' ? username : password })
+  return checkLogin(context, { username: user, password: password.value }, { name, node: password, userNode: username })
 }
 
 /** The error for an entry that holds no credential. */
