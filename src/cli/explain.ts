@@ -1,7 +1,6 @@
 import { buffer } from 'node:stream/consumers'
 import { readFile } from 'node:fs/promises'
-import { chooseEntry } from '../core/ecs-matching.js'
-import { imageRegistry } from '../core/ecs-matching.js'
+import { chooseEntry, imageRegistry, type Choice, type EngineAuth } from '../core/ecs-matching.js'
 import { shownKey } from '../core/key-name.js'
 import { ServiceError } from '../errors.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
@@ -20,7 +19,9 @@ export const explain: Command = {
     const path = typeof options['from'] === 'string' ? options['from'] : settings().ecsConfigPath
     const file = path === '-' ? await buffer(stdin) : await readFile(path).catch((error: NodeJS.ErrnoException) => {
       throw new ServiceError('E_ECS_CONFIG', `cannot read ${path}: ${error.code ?? 'unknown error'}`, {
-        fix: error.code === 'ENOENT' ? 'name another file with --from, or write this one: ecs-regcred sync' : 'run as root', cause: error,
+        fix: error.code === 'ENOENT' ? 'name another file with --from, or write this one: ecs-regcred sync'
+          : error.code === 'EISDIR' ? `that is a directory; name the file in it: --from ${path}/ecs.config` : 'run as root',
+        cause: error,
       })
     })
 
@@ -31,7 +32,7 @@ export const explain: Command = {
     const shown = (key: string): string => (image.startsWith(key) ? key : shownKey(key))
     const key = choice.key === undefined ? null : shown(choice.key)
     const username = choice.entry === undefined ? null : choice.entry.username
-    const reason = [choice.reason, ...auth.warnings].join('; ')
+    const reason = [choice.reason, ...auth.warnings, ...silences(auth, choice)].join('; ')
     const document = { image, registry, key, username, reason, deterministic: choice.deterministic, possible: choice.possible.map(shown), anonymous: choice.entry?.anonymous ?? true }
     if (json) {
       stdout.write(`${JSON.stringify(document)}\n`)
@@ -43,4 +44,11 @@ export const explain: Command = {
     stdout.write(`because   ${wrap(reason, columnsOf(stdout), 10).join('\n')}\n`)
     return 0
   },
+}
+
+/** Why a pull is anonymous although there seems to be a credential, where the ECS agent's log says nothing of it. */
+function silences(auth: EngineAuth, { entry }: Choice): readonly string[] {
+  if (auth.type === '' && auth.dropped) return ['ECS_ENGINE_AUTH_TYPE is not set, so the ECS agent takes nothing from ECS_ENGINE_AUTH_DATA']
+  if (entry?.anonymous !== true) return []
+  return [entry.authIgnored ? 'but the pull is anonymous: of type docker, Docker does not look at "auth", and there is no "username"' : 'but the pull is anonymous: that entry is empty']
 }

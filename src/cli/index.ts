@@ -103,6 +103,7 @@ function parse(name: string, command: Command, args: readonly string[]): { value
   const options: NonNullable<ParseArgsConfig['options']> = {}
   for (const setting of Object.keys(SETTINGS) as SettingName[]) options[optionName(setting)] = { type: 'string' }
   for (const [option, { type, multiple = false }] of Object.entries({ ...COMMON, ...command.options })) options[option] = { type, multiple }
+  options['help'] = { type: 'boolean', short: 'h' }
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {

@@ -15,6 +15,7 @@ void t.test('help names every command, and each has its own with an example', as
     t.equal(help.status, 0, command)
     t.match(help.stdout, /Example: /, command)
   }))
+  t.match((await machine.run('sync', '-h')).stdout, /Usage: ecs-regcred sync /)
   t.match((await machine.run('--version')).stdout, /^ecs-regcred \d+\.\d+\.\d+\n$/)
 })
 
@@ -71,4 +72,19 @@ void t.test('explain reads an ecs.config of either type as the ECS agent would',
   t.match(JSON.parse(other.stdout), { key: 'r.example.com', username: 'ci' })
   t.notMatch(hub.stdout + other.stdout, /canary/)
   t.equal((await machine.run('explain', 'nginx', '--from', join(machine.root, 'missing'))).status, 74)
+  t.match((await machine.run('explain', 'nginx', '--from', machine.root)).stderr, /EISDIR[^]*that is a directory/)
+})
+
+void t.test('explain says why a pull is anonymous where the ECS agent itself is silent', async (t) => {
+  const machine = await testMachine(t)
+  const reasonFor = async (ecsConfig: string) => {
+    writeFileSync(machine.ecsConfig, ecsConfig)
+    const { stdout } = await machine.run('explain', 'r.example.com/app', '--json')
+    return (JSON.parse(stdout) as { reason: string }).reason
+  }
+  const data = 'ECS_ENGINE_AUTH_DATA={"r.example.com":{"auth":"Y2k6Y2FuYXJ5"}}\n'
+  t.match(await reasonFor(data), /ECS_ENGINE_AUTH_TYPE is not set/)
+  t.match(await reasonFor(`ECS_ENGINE_AUTH_TYPE=docker\n${data}`), /the pull is anonymous: of type docker, Docker does not look at "auth"/)
+  t.match(await reasonFor('ECS_ENGINE_AUTH_TYPE=docker\nECS_ENGINE_AUTH_DATA={"r.example.com":{}}\n'), /that entry is empty/)
+  t.notMatch(await reasonFor(`ECS_ENGINE_AUTH_TYPE=dockercfg\n${data}`), /anonymous/)
 })
