@@ -2,7 +2,7 @@
 /**
  * What the service costs, measured: `npm run build && node scripts/bench.mjs [--brief] [--write-readme] [--release TARBALL|none] [NAME…]`
  *
- * NAME is one of idle, start, wake, calls, size, core, peers; without any, all but peers. As root on Linux, for the release; it is looked for in out/, and
+ * NAME is one of idle, start, wake, calls, size, core, peers; without any, all. As root on Linux, for the release; it is looked for in out/, and
  * built where it is not there. --brief runs each with few repetitions, to show that it runs; --write-readme puts the table into README.md.
  * Nothing is asserted about times. On a machine that others use too: nice -n -15.
  */
@@ -25,7 +25,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: { brief: { type: 'boolean' }, 'write-readme': { type: 'boolean' }, release: { type: 'string' } },
 })
-const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS).filter((name) => name !== 'peers')
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
 const unknown = names.find((name) => !(name in BENCHMARKS))
 if (unknown !== undefined) throw new Error(`there is no benchmark ${unknown}; there are ${Object.keys(BENCHMARKS).join(', ')}`)
 
@@ -35,6 +35,7 @@ process.exit(status ?? 0)
 
 async function main() {
   const rows = []
+  const compared = new Map()
   for (const name of names) {
     await BENCHMARKS[name]({
       programs: programs(),
@@ -44,24 +45,42 @@ async function main() {
         rows.push(row)
         console.log(row.join('  '))
       },
+      compare: (peer, figure, unit, values) => {
+        const shownValue = values.length === 1 && typeof values[0] === 'string' ? values[0] : withUnit(shown(median(values)), unit)
+        compared.set(figure, { ...compared.get(figure), [peer]: shownValue })
+        console.log([peer, figure, shownValue].join('  '))
+      },
     })
   }
-  const table = [
-    `Measured on ${machine()}, with \`node scripts/bench.mjs${positionals.length > 0 ? ` ${positionals.join(' ')}` : ''}\`. Release: Node 24 as carried; build: Node ${process.versions.node}.`,
-    '',
-    '| figure | median | middle half, or p99 | budget | n |', '|---|---|---|---|---|', ...rows.map((row) => `| ${row.join(' | ')} |`),
-  ].join('\n')
-  const readme = join(project, 'README.md')
-  if (!options['write-readme'] || !existsSync(readme)) return console.log(`\n${table}`)
-  writeFileSync(readme, withSection(readFileSync(readme, 'utf8'), 'figures', table))
+  const sections = { figures: rows.length === 0 ? '' : figuresTable(rows), peers: compared.size === 0 ? '' : peersTable(compared) }
+  for (const [name, section] of Object.entries(sections)) {
+    if (section === '') continue
+    const text = `Measured on ${machine()}, with \`node scripts/bench.mjs${positionals.length > 0 ? ` ${positionals.join(' ')}` : ''}\`. Release: Node 24 as carried; build: Node ${process.versions.node}.\n\n${section}`
+    const readme = join(project, 'README.md')
+    if (options['write-readme'] && existsSync(readme)) writeFileSync(readme, withSection(readFileSync(readme, 'utf8'), name, text))
+    else console.log(`\n${text}`)
+  }
+}
+
+function figuresTable(rows) {
+  return ['| figure | median | middle half, or p99 | budget | n |', '|---|---|---|---|---|', ...rows.map((row) => `| ${row.join(' | ')} |`)].join('\n')
+}
+
+function peersTable(compared) {
+  const peers = [...new Set([...compared.values()].flatMap(Object.keys))]
+  const rows = [...compared].map(([figure, of]) => `| ${figure} | ${peers.map((peer) => of[peer] ?? '').join(' | ')} |`)
+  return [`| median | ${peers.join(' | ')} |`, `|---|${peers.map(() => '---|').join('')}`, ...rows].join('\n')
+}
+
+function withUnit(text, unit) {
+  return text === '' || unit === '' ? text : `${text} ${unit}`
 }
 
 function rowOf(figure, unit, values, budget) {
-  const withUnit = (text) => (text === '' || unit === '' ? text : `${text} ${unit}`)
   const many = values.length >= 100
   const isTwo = typeof budget === 'object'
   return [
-    figure, withUnit(shown(median(values))), many ? `p99 ${withUnit(shown(quantile(values, 0.99)))}` : withUnit(spread(values)),
+    figure, withUnit(shown(median(values)), unit), many ? `p99 ${withUnit(shown(quantile(values, 0.99)), unit)}` : withUnit(spread(values), unit),
     budget === undefined ? '' : isTwo ? `${budget.p50}, p99 ${budget.p99}` : String(budget), String(values.length),
   ]
 }

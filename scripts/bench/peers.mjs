@@ -1,8 +1,8 @@
 /**
- * The same measurements beside what one would use instead. A peer is one entry: how it is had, and how it is started on a secret so that it polls at
- * SIGHUP. It is given a machine with the stand-ins' environment.
+ * The same measurements beside what one would use instead. A peer is one entry: how it is had, what it follows, and how it is started there. Each is driven
+ * alike: what it follows is changed, it is sent SIGHUP where it does not watch, and what it does to ecs.config and to systemctl is timed.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,31 +10,37 @@ import { readChildrenCpuMs, readMemory, readWork } from './process.mjs'
 import { standInMachine } from './stand-ins.mjs'
 
 const CACHE = process.env.ECS_REGCRED_CACHE ?? '/var/tmp/ecs-regcred-cache'
-const AWSCLI_VERSION = '1.46.3'
+const AWSCLI = { version: '1.46.3', venv: join(CACHE, 'awscli-1.46.3') }
+const CONSUL_TEMPLATE = { version: 'v0.41.1', bin: join(CACHE, 'consul-template-v0.41.1') }
 
+const OURS = { isHere: ({ programs }) => programs.release !== undefined, words: (_machine, programs) => [...programs.release, 'run'] }
 const PEERS = [
-  { name: 'ecs-regcred, release', isHere: (programs) => programs.release !== undefined, words: (_machine, programs) => [...programs.release, 'run'] },
-  {
-    name: `shell loop: aws CLI ${AWSCLI_VERSION} (pip) and jq`,
-    isHere: () => {
-      const venv = join(CACHE, `awscli-${AWSCLI_VERSION}`)
-      if (!existsSync(join(venv, 'bin/aws'))) {
-        execFileSync('python3', ['-m', 'venv', venv])
-        execFileSync(join(venv, 'bin/pip'), ['--quiet', 'install', `awscli==${AWSCLI_VERSION}`])
-      }
-      return existsSync('/usr/bin/jq')
-    },
-    words: (machine) => {
-      const loop = join(machine.root, 'loop.sh')
-      writeFileSync(loop, SHELL_LOOP)
-      return ['/bin/sh', loop, machine.ecsConfig]
-    },
-    path: join(CACHE, `awscli-${AWSCLI_VERSION}`, 'bin'),
-  },
+  { name: 'ecs-regcred, a secret', source: 'secret', ...OURS },
+  { name: `shell loop of aws CLI ${AWSCLI.version} and jq, a secret`, source: 'secret', isHere: installAwsCli, words: shellLoop, path: join(AWSCLI.venv, 'bin') },
+  { name: 'ecs-regcred, a file', source: 'file', watches: true, ...OURS },
+  { name: `consul-template ${CONSUL_TEMPLATE.version}, a file`, source: 'file', watches: true, isHere: installConsulTemplate, words: consulTemplate },
 ]
 
+function installAwsCli() {
+  if (!existsSync(join(AWSCLI.venv, 'bin/aws'))) {
+    execFileSync('python3', ['-m', 'venv', AWSCLI.venv])
+    execFileSync(join(AWSCLI.venv, 'bin/pip'), ['--quiet', 'install', `awscli==${AWSCLI.version}`])
+  }
+  return existsSync('/usr/bin/jq')
+}
+
+/** From Go's modules: a minute of compiling, so only where Go is here and there is time. */
+function installConsulTemplate({ brief }) {
+  const isThere = existsSync(join(CONSUL_TEMPLATE.bin, 'consul-template'))
+  if (isThere || brief || spawnSync('go', ['version']).status !== 0) return isThere
+  execFileSync('go', ['install', `github.com/hashicorp/consul-template@${CONSUL_TEMPLATE.version}`], { env: { ...process.env, GOBIN: CONSUL_TEMPLATE.bin }, stdio: ['ignore', 'ignore', 'inherit'] })
+  return true
+}
+
 /** Written as one would: it compares, replaces by rename, keeps the other lines, restarts after a change. */
-const SHELL_LOOP = `set -u
+function shellLoop({ root, ecsConfig }) {
+  const loop = join(root, 'loop.sh')
+  writeFileSync(loop, `set -u
 file=$1
 trap : HUP
 while :; do
@@ -47,62 +53,85 @@ while :; do
   wait $!
   kill $! 2>/dev/null
 done
-`
+`)
+  return ['/bin/sh', loop, ecsConfig]
+}
 
-export async function peers({ programs, brief, report }) {
-  const repetitions = brief ? 2 : 20
-  for (const peer of PEERS) {
-    if (!peer.isHere(programs)) continue
-    const machine = await standInMachine({ source: 'secret' })
-    try {
-      const PATH = `${join(machine.root, 'bin')}:${peer.path ?? ''}:/usr/bin:/bin`
-      let [renamed, restarted] = [machine.next('renamed'), machine.next('restart')]
-      const began = performance.now()
-      const service = machine.start(peer.words(machine, programs), [], { PATH })
-      report(`${peer.name}: start to the first file`, 'ms', [await renamed - began])
+/** The other lines stand in the template, since it writes whole files. */
+function consulTemplate({ root, ecsConfig, configJson }) {
+  const template = join(root, 'ecs.config.ctmpl')
+  writeFileSync(template, `ECS_CLUSTER=bench
+# a line of somebody else
+ECS_ENGINE_AUTH_TYPE=dockercfg
+ECS_ENGINE_AUTH_DATA={{ with file "${configJson}" | parseJSON }}{{ .auths | toJSON }}{{ end }}
+`)
+  return [join(CONSUL_TEMPLATE.bin, 'consul-template'), '-template', `${template}:${ecsConfig}:systemctl --no-block restart ecs`]
+}
+
+export async function peers({ programs, brief, compare }) {
+  for (const peer of PEERS) if (peer.isHere({ programs, brief })) await measure(peer, programs, brief ? 2 : 20, (...figure) => compare(peer.name, ...figure))
+}
+
+async function measure(peer, programs, repetitions, report) {
+  const machine = await standInMachine({ source: peer.source })
+  const PATH = `${join(machine.root, 'bin')}:${peer.path ?? ''}:/usr/bin:/bin`
+  const start = () => machine.start(peer.words(machine, programs), [], { PATH })
+  try {
+    let [renamed, restarted] = [machine.next('renamed'), machine.next('restart')]
+    const began = performance.now()
+    let service = start()
+    report('start to the first file', 'ms', [await renamed - began])
+    await restarted
+    await quiet(service)
+    const tree = family(service.pid).map(readMemory)
+    report('private memory, idle', 'MiB', [sum(tree, 'private')])
+    report('RSS, idle', 'MiB', [sum(tree, 'rss')])
+
+    const [cpu, wake] = [[], []]
+    for (let n = 0; n < repetitions; n++) {
+      const before = cpuMs(service.pid)
+      service.child.kill('SIGHUP')
+      await quiet(service)
+      cpu.push(cpuMs(service.pid) - before)
+      ;[renamed, restarted] = [machine.next('renamed'), machine.next('restart')]
+      machine.login(`password-${n}`)
+      const changed = performance.now()
+      if (!peer.watches) service.child.kill('SIGHUP')
+      wake.push(await renamed - changed)
       await restarted
-      await quiet(service.pid)
-      const tree = family(service.pid).map(readMemory)
-      report(`${peer.name}: private memory, idle`, 'MiB', [sum(tree, 'private')])
-      report(`${peer.name}: RSS, idle`, 'MiB', [sum(tree, 'rss')])
-
-      const [cpu, wake] = [[], []]
-      for (let n = 0; n < repetitions; n++) {
-        let before = cpuMs(service.pid)
-        service.child.kill('SIGHUP')
-        await quiet(service.pid)
-        cpu.push(cpuMs(service.pid) - before)
-        machine.login(`password-${n}`)
-        ;[renamed, restarted] = [machine.next('renamed'), machine.next('restart')]
-        const sent = performance.now()
-        service.child.kill('SIGHUP')
-        wake.push(await renamed - sent)
-        await restarted
-        await quiet(service.pid)
-      }
-      report(`${peer.name}: CPU of a poll that finds nothing new`, 'ms', cpu)
-      report(`${peer.name}: SIGHUP to the file`, 'ms', wake)
-
-      const good = readFileSync(machine.ecsConfig, 'utf8')
-      machine.secretsManager.put('{"auths":{"registry.example.com:5000":')
-      service.child.kill('SIGHUP')
-      await quiet(service.pid)
-      const kept = readFileSync(machine.ecsConfig, 'utf8') === good
-      machine.login('password-for-a-refused-restart')
-      machine.refuse(true)
-      restarted = machine.next('restart')
-      service.child.kill('SIGHUP')
-      await restarted
-      await quiet(service.pid)
-      machine.refuse(false)
-      const again = machine.next('restart', 10_000).then(() => true, () => false)
-      service.child.kill('SIGHUP')
-      report(`${peer.name}: a document cut in half leaves the file as it is (1: yes)`, '', [Number(kept)])
-      report(`${peer.name}: a restart that was refused is asked for again (1: yes)`, '', [Number(await again)])
-      service.child.kill('SIGKILL')
-    } finally {
-      await machine.close()
+      await quiet(service)
     }
+    report('CPU of a look that finds nothing new', 'ms', cpu)
+    report('a change, or SIGHUP where it does not watch, to the file', 'ms', wake)
+
+    // One that has ended is started again, as systemd does.
+    let hasEnded = false
+    const look = async () => {
+      service.child.kill('SIGHUP')
+      await quiet(service, LONG)
+      if (service.child.exitCode === null) return
+      hasEnded = true
+      service = start()
+      await quiet(service, LONG)
+    }
+    const good = readFileSync(machine.ecsConfig, 'utf8')
+    machine.put('{"auths":{"registry.example.com:5000":')
+    await quiet(service, LONG)
+    await look()
+    report('a document cut in half: the file stays as it is', '', [readFileSync(machine.ecsConfig, 'utf8') === good ? 'yes' : 'no'])
+    report('… and the program goes on', '', [hasEnded ? 'no' : 'yes'])
+
+    machine.refuse(true)
+    restarted = machine.next('restart')
+    machine.login('password-for-a-refused-restart')
+    await look()
+    await restarted
+    machine.refuse(false)
+    const again = machine.next('restart', 10_000).then(() => true, () => false)
+    await look()
+    report('a restart that was refused is asked for again', '', [await again ? 'yes' : 'no'])
+  } finally {
+    await machine.close()
   }
 }
 
@@ -115,9 +144,12 @@ function family(pid) {
   return [pid, ...children.flatMap(family)]
 }
 
-/** Until nothing of it has run for a while. */
-async function quiet(pid) {
-  for (let last = -1, still = 0; still < 4; await sleep(100)) {
+/** Tenths of a second. What polls a file every two seconds has looked by then. */
+const LONG = 30
+
+/** Until nothing of it has run for that long, or it has ended. */
+async function quiet({ pid, child }, tenths = 4) {
+  for (let last = -1, still = 0; still < tenths && child.exitCode === null; await sleep(100)) {
     let work = last
     try { work = cpuMs(pid) } catch { /* a child that ended just then */ }
     still = work - last < 1 ? still + 1 : 0

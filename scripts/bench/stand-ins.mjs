@@ -74,13 +74,13 @@ esac
   })
 
   const secretsManager = await startSecretsManager(dockerConfig('first-password', registries), root)
-  const login = (password) => {
-    const text = dockerConfig(password, registries)
+  const put = (text) => {
     secretsManager.put(text)
     // A rename over it, as docker does.
     writeFileSync(`${configJson}.new`, text, { mode: 0o600 })
     renameSync(`${configJson}.new`, configJson)
   }
+  const login = (password) => put(dockerConfig(password, registries))
   login('first-password')
 
   // ecs.config appears under its name by a rename alone; `next-pass` is written when a pass has ended.
@@ -106,7 +106,7 @@ esac
   }
   const children = new Set()
   return {
-    root, ecsConfig, configJson, stateDir, environment, calls, secretsManager, login,
+    root, ecsConfig, configJson, stateDir, environment, calls, secretsManager, put, login,
     /** Whether systemctl refuses to restart. */
     refuse: (on) => (on ? writeFileSync(join(standIn, 'refuse'), '') : rmSync(join(standIn, 'refuse'))),
     /** The time of the next `restart` (of the ECS agent asked), `renamed` (ecs.config replaced) or `pass` (ended), on this process's clock. */
