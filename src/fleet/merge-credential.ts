@@ -1,4 +1,5 @@
 /** One registry's new login in a secret's document, in the document's own shape; everything else of it stays as it was. */
+import { decodeBase64 } from '../core/base64.js'
 import { parseJson, type JsonNode, type JsonObject } from '../core/json.js'
 import type { Credential, Registries } from '../core/credential.js'
 import { canonicalRegistry } from '../core/registry-name.js'
@@ -57,7 +58,7 @@ const USER = ['username', 'user', 'login']
 const PASSWORD = ['password', 'token', 'accessToken', 'access_token', 'pat', 'apiKey']
 
 function recognise({ text, source }: CurrentDocument): Recognised {
-  if (!/^\s*[[{"]/.test(text)) return { kind: 'text' }
+  if (!/^\s*[[{"]/.test(text)) return { kind: isWrapped(text) ? 'wrapped' : 'text' }
   const root = parseJson({ source, text })
   if (root.type === 'array') return { kind: 'list', list: root }
   if (root.type !== 'object') return { kind: 'wrapped' }
@@ -69,6 +70,13 @@ function recognise({ text, source }: CurrentDocument): Recognised {
   const hasString = (names: readonly string[]): boolean => names.some((name) => root.members.get(name)?.type === 'string')
   if (hasString([...USER, ...PASSWORD, 'auth'])) return { kind: 'plain', object: root }
   return { kind: 'registries', map: root }
+}
+
+/** Text that is no JSON, and yet a document of many registries: an ecs.config, or the base64 of JSON. A login put in its place would take theirs away. */
+export function isWrapped(text: string): boolean {
+  if (/^[ \t]*(export +)?ECS_ENGINE_AUTH_(TYPE|DATA)[ \t]*=/m.test(text)) return true
+  const decoded = decodeBase64(text.trim())
+  return decoded.ok && /^\uFEFF?\s*[{["]/.test(Buffer.from(decoded.bytes).toString())
 }
 
 function mergeMap(current: CurrentDocument, map: JsonObject, registry: string, credential: Credential, fallback: Style, shape: string): Merged {
@@ -172,7 +180,7 @@ function render(registries: Registries, shape: Shape, source: string): Omit<Merg
 }
 
 function wrappedError(source: string): ServiceError {
-  return new ServiceError('E_UNKNOWN_SHAPE', `${source}: is a document inside of another (a Kubernetes secret, quoted text), which is not edited in place`, {
+  return new ServiceError('E_UNKNOWN_SHAPE', `${source}: is a document inside of another (a Kubernetes secret, an ecs.config, quoted text or base64), which is not edited in place`, {
     source, fix: 'say --shape docker or --shape registries to write it anew in that shape, with every registry it holds',
   })
 }

@@ -6,7 +6,7 @@ import { decodeDocument } from '../core/document-text.js'
 import { Redacted } from '../core/redacted.js'
 import { parseSecretReference } from '../core/secret-reference.js'
 import { ServiceError } from '../errors.js'
-import { mergeCredential, type CurrentDocument, type Merged, type Shape } from './merge-credential.js'
+import { isWrapped, mergeCredential, type CurrentDocument, type Merged, type Shape } from './merge-credential.js'
 import { secretsCalls } from './secrets-calls.js'
 
 /** What the secret is to hold, checked as the hosts will read it; nothing is put yet. */
@@ -96,7 +96,8 @@ function planFrom(secretId: string, name: string, answer: GetSecretValueCommandO
   const source = `secret ${name}${basedOn === undefined ? '' : ` (version ${basedOn.slice(0, 8)})`}`
   const binary = answer?.SecretBinary !== undefined
   const text = answer === undefined ? '' : answer.SecretString ?? decodeDocument(answer.SecretBinary ?? new Uint8Array(), source)
-  const parse = (content: string, of: string) => parseCredentialDocument(Buffer.from(content), { source: of, registry, username: credential.username })
+  // With a user, base64 is that user's token and is not looked into.
+  const parse = (content: string, of: string) => parseCredentialDocument(Buffer.from(content), { source: of, registry, username: isWrapped(content) ? undefined : credential.username })
   const document: CurrentDocument | undefined = answer === undefined ? undefined : { text, source, registries: () => parse(text, source).registries }
   const merged = mergeCredential(document, registry, credential, shape)
   const isPut = merged.change === 'replaced' && holds(registriesOrNone(document), registry, credential)

@@ -91,6 +91,16 @@ t.test('a document inside of another is left alone unless a shape is asked for',
   t.match(merge(wrapped, 'docker').text, 'ghcr.io')
 })
 
+for (const [kind, text] of Object.entries({
+  'an ecs.config': `ECS_CLUSTER=prod\nECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={"ghcr.io":{"auth":"${OTHER}"}}\n`,
+  'the base64 of a config.json': `${Buffer.from(JSON.stringify({ auths: { 'ghcr.io': { auth: OTHER } } })).toString('base64')}\n`,
+})) {
+  t.test(`${kind} keeps its other registries: it is refused, or written anew with all of them`, async (t) => {
+    t.throws(() => merge(text), { code: 'E_UNKNOWN_SHAPE', details: { fix: /--shape/ } })
+    t.match(merge(text, 'registries'), { change: 'converted', text: /^\{"ghcr\.io":\{"username":"bob","password":"0ther"\},"registry\.example\.com":/ })
+  })
+}
+
 t.test('text that is no credential is not replaced', async (t) => {
   t.throws(() => merge('registry: yes\npassword: x\n'), { code: 'E_UNKNOWN_SHAPE' })
 })
