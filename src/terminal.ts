@@ -22,7 +22,8 @@ export function columnsOf({ isTTY, columns }: Output): number | undefined {
 }
 
 /**
- * Lines of at most `width` columns, broken at spaces; a word that is longer than a line is cut. Escape codes take no room.
+ * Lines of at most `width` columns, broken at spaces. A longer word (an ARN, a URL) stays whole, for copying: the terminal breaks it where it ends. Escape
+ * codes take no room. A `fix` is not for here: a command must stay whole as well.
  * @param firstIndent how much of the first line its caller prints
  * @param indent put before every line but the first
  */
@@ -38,14 +39,8 @@ export function wrap(text: string, width: number | undefined, firstIndent = 0, i
     room = Math.max(8, width - indent)
   }
   for (const word of text.split(' ')) {
-    let rest = word
-    if (line !== undefined && widthOf(line) + 1 + widthOf(rest) > room) flush()
-    while (widthOf(rest) > room && rest === stripVTControlCharacters(rest)) {
-      line = rest.slice(0, room)
-      rest = rest.slice(room)
-      flush()
-    }
-    line = line === undefined ? rest : `${line} ${rest}`
+    if (line !== undefined && widthOf(line) + 1 + widthOf(word) > room) flush()
+    line = line === undefined ? word : `${line} ${word}`
   }
   if (line !== undefined) flush()
   return lines

@@ -37,7 +37,8 @@ export function renderFleet(cluster: string, report: FleetReport, paint: Paint, 
     hosts.some(({ state }) => state === 'behind') && '  behind: ecs-regcred status on that host says what is owed; a wake-up at once: systemctl reload ecs-regcred',
     hosts.some(({ state }) => state === 'silent') && '  silent: set REGCRED_PUBLISH_VERSION=on there, and allow its role ecs:PutAttributes',
   ].filter((text) => text !== false)
-  const [head = [], ...words] = texts.map((text) => wrap(text, columns, 0, text.startsWith(' ') ? 4 : 2))
+  // The hints stay whole, for copying: the terminal may break them where it ends.
+  const [head = [], ...words] = texts.map((text) => (text.startsWith(' ') ? [text] : wrap(text, columns, 0, 2)))
   return [...head, ...(hosts.length === 0 ? [] : hostTable(hosts, paint, columns)), ...words.flat()].map((line) => `${line}\n`).join('')
 }
 

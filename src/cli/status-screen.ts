@@ -41,6 +41,8 @@ export function statusScreen(status: StatusDocument, { setAsideReason, at, colum
   // On a narrow terminal a long fact stands below its name, so that the names' column does not take its room.
   const isNarrow = columns !== undefined && columns < 60
   return rows.flatMap(([name, text]) => {
+    // Whole, for copying: the terminal may break it where it ends.
+    if (text.startsWith('fix: ')) return [`${' '.repeat(isNarrow ? 2 : NAME_WIDTH)}${text}`]
     if (isNarrow && (name === '' || wrap(text, columns, NAME_WIDTH).length > 1)) return [...(name === '' ? [] : [paint('bold', name)]), ...wrap(`  ${text}`, columns, 0, 2)]
     const [first = '', ...more] = wrap(text, columns, NAME_WIDTH)
     return [`${name.padEnd(NAME_WIDTH)}${first}`, ...more]

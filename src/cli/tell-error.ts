@@ -10,7 +10,8 @@ export function tellError(error: ServiceError, { stderr, environment }: Pick<Com
   const lines = [
     ...wrap(`${paint('red', 'ecs-regcred')}: ${first}`, columns, 0, 2),
     ...more.flatMap((line) => wrap(`  ${line}`, columns, 0, 4)),
-    ...(fix === undefined ? [] : wrap(`  ${paint('bold', 'fix')}: ${fix.replaceAll(/\n/g, '\n    ')}`, columns, 0, 7)),
+    // Whole, for copying: the terminal may break it where it ends.
+    ...(fix === undefined ? [] : [`  ${paint('bold', 'fix')}: ${fix.replaceAll(/\n/g, '\n    ')}`]),
     ...wrap(paint('dim', `  (${error.code}, exit status ${error.exitCode})`), columns, 0, 2),
   ]
   stderr.write(`${lines.join('\n')}\n`)

@@ -1,4 +1,4 @@
-/** The results for a person, on one screen: one line for what is well, the whole story for what is not. */
+/** The results for a person, on one screen: one line for what is well, the whole story for what is not, and each fix whole in one line, for copying. */
 import { clip, wrap, type Colour, type Paint } from '../terminal.js'
 import type { CheckResult, Verdict } from './check.js'
 
@@ -17,10 +17,8 @@ export function screen(results: readonly CheckResult[], { columns, paint }: { re
   const lines = ORDER.flatMap((verdict) => results.filter((result) => result.verdict === verdict)).flatMap(({ id, verdict, message, fix }) => {
     const lead = verdict.padEnd(WORD_WIDTH)
     const told = `${id}: ${message.replaceAll(/\s*\n\s*/g, '; ')}`
-    const isFine = verdict === 'ok' || verdict === 'skipped'
-    const [first = '', ...more] = isFine ? [width === undefined ? told : clip(told, width - WORD_WIDTH - 2)] : wrap(told, width, WORD_WIDTH + 2, indent)
-    const fixed = isFine || fix === undefined ? [] : wrap(`fix: ${fix}`, width, indent, indent + (isNarrow ? 0 : 5))
-    return [`${paint(COLOURS[verdict], lead)}  ${first}`, ...more, ...fixed.map((line, index) => (index === 0 ? ' '.repeat(indent) + line : line))]
+    const [first = '', ...more] = verdict === 'ok' ? [width === undefined ? told : clip(told, width - WORD_WIDTH - 2)] : wrap(told, width, WORD_WIDTH + 2, indent)
+    return [`${paint(COLOURS[verdict], lead)}  ${first}`, ...more, ...(fix === undefined ? [] : [`${' '.repeat(indent)}fix: ${fix}`])]
   })
   return `${[...lines, '', ...wrap(summary(results), width, 0, 0)].join('\n')}\n`
 }

@@ -51,11 +51,13 @@ void t.test('what is wrong is told with its reason, and its fix on a line of its
   ])
 })
 
+const FIX = 'put a value into it: aws secretsmanager put-secret-value --secret-id prod/registry'
+
 for (const columns of [24, 40, 59, 60, 80]) {
-  void t.test(`${columns} columns hold every line, a long ARN too, and nothing is lost`, async (t) => {
-    for (const status of [FINE, WRONG]) {
+  void t.test(`${columns} columns hold every line but a fix and a longer word, which stay whole for copying`, async (t) => {
+    for (const status of [FINE, { ...WRONG, source: { ...WRONG.source, fix: FIX } }]) {
       const text = statusScreen(status, { ...look, columns })
-      for (const line of text.split('\n')) t.ok([...line].length <= columns, line)
+      for (const line of text.split('\n')) t.ok([...line].length <= columns || /^\s*\S+$/.test(line) || line.trim() === `fix: ${FIX}`, line)
       t.equal(text.replaceAll(/\s/g, ''), statusScreen(status, look).replaceAll(/\s/g, ''))
     }
   })

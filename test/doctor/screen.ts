@@ -26,9 +26,11 @@ t.test('no terminal: one line a result and one a fix, whole, without colour', as
 })
 
 for (const columns of [20, 30, 49, 50, 80, 132]) {
-  t.test(`${columns} columns hold every line, and nothing of a warning or a fix is lost`, async (t) => {
+  t.test(`${columns} columns hold every line but a fix and a longer word, which stay whole for copying`, async (t) => {
     const text = screen(RESULTS, { columns, paint: plain })
-    for (const line of lines(text)) t.ok([...line].length <= columns, line)
+    for (const line of lines(text)) t.ok([...line].length <= columns || /^(\w+ +)?\S+$/.test(line.trim()) || line.trim().startsWith('fix: '), line)
+    for (const { fix } of RESULTS) if (fix !== undefined) t.ok(lines(text).some((line) => line.trim() === `fix: ${fix}`), fix)
+    t.match(text, LONG)
     const squeezed = text.replaceAll(/\s/g, '')
     for (const wanted of [LONG, 'gpasswd -d somebody-else docker', 'what the source holds', 'ecs-regcred sync --force']) t.ok(squeezed.includes(wanted.replaceAll(/\s/g, '')), wanted)
     t.equal(lines(text).filter((line) => line.startsWith('ok ')).length, 1)
