@@ -56,6 +56,7 @@ export function describeAwsError(error: unknown, attempt: AwsAttempt): ServiceEr
   return kmsError(facts, what, attempt)
     ?? iamError(facts, what, attempt)
     ?? secretError(facts, what, attempt)
+    ?? clusterError(facts, attempt)
     ?? (isThrottling(error, facts) ? new ServiceError('E_THROTTLED', `${what}: AWS throttles the calls of this account (${name})`, {
       fix: 'it is tried again by itself; with many hosts raise REGCRED_INTERVAL',
     }) : undefined)
@@ -157,6 +158,13 @@ function secretError({ name, said }: Facts, what: string, attempt: AwsAttempt): 
   return new ServiceError('E_SECRET_NOT_FOUND', `there is no secret ${attempt.resource} in ${attempt.region}`, {
     fix: attempt.resource.startsWith('arn:') ? 'compare the ARN with: aws secretsmanager list-secrets'
       : `is it in another region or account? Its ARN names both: aws secretsmanager list-secrets --region ${attempt.region}`,
+  })
+}
+
+function clusterError({ name }: Facts, { resource, region }: AwsAttempt): ServiceError | undefined {
+  if (name !== 'ClusterNotFoundException') return undefined
+  return new ServiceError('E_AWS', `there is no cluster ${resource.split('/', 1)[0]} in ${region}`, {
+    fix: `is it in another region or account? Those here: aws ecs list-clusters --region ${region}`,
   })
 }
 

@@ -15,8 +15,11 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stopping.abort()
   })
 }
-// A reload that arrives during the start is answered by the first pass, which is still to come; by default it would end the process.
-if (process.argv[2] === 'run') process.on('SIGHUP', () => undefined)
+// By default a SIGHUP would end the process. For `run` it is a reload: one that arrives during the start is answered by the first pass, which is still to
+// come. For `rollout` the terminal is gone: nobody is there to be told how a service's own percentages are put back, so it goes on until it has done that.
+if (process.argv[2] === 'run' || process.argv[2] === 'rollout') process.on('SIGHUP', () => undefined)
+// Who reads no more of the progress (`rollout 2>&1 | head`) does not end the work.
+process.stderr.on('error', () => undefined)
 // `ecs-regcred status | head`: the reader has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 74))
 

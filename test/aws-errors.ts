@@ -97,7 +97,7 @@ t.test('what happens on the way names the endpoint and what to look at', async (
 
 t.test('anything else is E_AWS: with what a refusal says, and nothing of an answer that may hold the value', async (t) => {
   t.match(describeAwsError(refusal('InvalidParameterException', 'Invalid name.'), reading), { code: 'E_AWS', message: /AWS answered InvalidParameterException: Invalid name\. \(HTTP 400, request 0a1b2c3d-/ })
-  t.match(describeAwsError(refusal('ClusterNotFoundException', 'Cluster not found.'), { action: 'ecs:ListServices', resource: 'c', region: 'eu-west-1' }), { code: 'E_AWS', message: /Cluster not found/ })
+  t.match(describeAwsError(refusal('ClusterNotFoundException', 'Cluster not found.'), { action: 'ecs:ListServices', resource: 'c', region: 'eu-west-1' }), { code: 'E_AWS', message: 'there is no cluster c in eu-west-1', details: { fix: /list-clusters --region eu-west-1/ } })
   const holding = [
     Object.assign(new SyntaxError(`Unexpected token 'c', "${CANARY}" is not valid JSON`), { $metadata: { httpStatusCode: 200 }, $responseBodyText: CANARY, $response: { body: CANARY } }),
     Object.assign(new Error(CANARY), { name: CANARY, code: CANARY, $fault: 'server', $metadata: { httpStatusCode: 500, requestId: `${CANARY} x` } }),

@@ -64,10 +64,12 @@ export function renderScreen(
   const lines = shown.map((service) => {
     const progress = rows.get(service)
     const phase = progress === undefined ? 'waiting' : phaseOf(progress)
-    const rest = progress === undefined ? '' : `  ${countsOf(progress)}${progress.reason === '' ? '' : `  ${progress.reason}`}`
-    const plain = clip(`  ${clip(service, nameWidth).padEnd(nameWidth)}  ${phase.padEnd(11)}${rest}`, columns - 1)
+    const state = progress === undefined ? '' : `  ${countsOf(progress)}${progress.reason === '' ? '' : `  ${progress.reason}`}`
+    const plain = clip(`  ${clip(service, nameWidth).padEnd(nameWidth)}  ${phase.padEnd(11)}${state}`, columns - 1)
     // Painted last: escapes have no width, and a clipped one would colour the rest of the terminal.
-    return progress === undefined ? paint('dim', plain) : plain.replace(phase, () => paint(colourOf(progress.verdict), phase))
+    if (progress === undefined) return paint('dim', plain)
+    const [lead, rest] = [plain.slice(0, nameWidth + 4), plain.slice(nameWidth + 4)]
+    return lead + rest.replace(phase, () => paint(colourOf(progress.verdict), phase))
   })
   if (shown.length < services.length) lines.push(clip(`  … and ${services.length - shown.length} more`, columns - 1))
   return [clip(title, columns - 1), ...lines]
@@ -88,8 +90,8 @@ export function renderOutcomes(outcomes: readonly ServiceOutcome[], paint: Paint
     if (troubled.length > MOST_TASKS) below(`… and ${troubled.length - MOST_TASKS} more tasks (--json has all)`)
     for (const of of new Set(troubled.map((task) => task.class))) below(`${of}: ${adviceOf(of)}`)
     if (failure !== undefined && restore !== undefined) below(`${paint('red', 'its own deployment percentages could not be put back')}: ${failure.message}`)
-    if (failure?.details.fix !== undefined) below(`fix: ${failure.details.fix}`)
-    // Whole, for copying: the terminal may break it where it ends.
+    // Whole, for copying: the terminal may break them where it ends.
+    if (failure?.details.fix !== undefined) lines.push(`  fix: ${failure.details.fix}`)
     if (restore !== undefined) lines.push(`  to put its own percentages back: ${restore}`)
   }
   return lines.map((line) => `${line}\n`).join('')

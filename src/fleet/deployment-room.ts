@@ -55,11 +55,11 @@ export function roomWarnings(facts: RoomFacts): string[] {
  * The limits that the deployment is given.
  * @throws {ServiceError} E_USAGE where the two can never work together
  */
-export function deploymentLimits(asked: DeploymentLimits, daemon: boolean): DeploymentLimits {
+export function deploymentLimits(asked: DeploymentLimits, daemon: boolean, service: string): DeploymentLimits {
   // A daemon service runs one task an instance: ECS takes no maximumPercent but 100 for it.
   const limits = { minimumHealthyPercent: asked.minimumHealthyPercent, maximumPercent: daemon ? 100 : asked.maximumPercent }
   if (limits.minimumHealthyPercent >= 100 && limits.maximumPercent <= 100) {
-    throw new ServiceError('E_USAGE', `${limits.minimumHealthyPercent} % at least and ${limits.maximumPercent} % at most leave no task that may stop or start${daemon ? ' (a daemon service never goes beyond 100 %)' : ''}`, {
+    throw new ServiceError('E_USAGE', `${service}: ${limits.minimumHealthyPercent} % at least and ${limits.maximumPercent} % at most leave no task that may stop or start${daemon ? ' (a daemon service never goes beyond 100 %)' : ''}`, {
       fix: '--min-healthy 50',
     })
   }

@@ -58,8 +58,10 @@ async function planService(calls: EcsCalls, service: Service, asked: DeploymentL
   if (refusal !== undefined) return { ...base, action: 'unsupported', reason: refusal }
   if (desiredCount === 0) return { ...base, action: 'nothing-to-do', reason: 'no task is wanted (desired count 0)' }
 
-  const limits = deploymentLimits(asked, daemon)
-  await calls.listTasks(name, 'RUNNING', signal) // a missing right shows before the deployment, not after
+  const limits = deploymentLimits(asked, daemon, name)
+  // A missing right shows before the deployment, not after.
+  const [task] = await calls.listTasks(name, 'RUNNING', signal)
+  if (task !== undefined) await calls.describeTasks([task], signal)
   const warnings: string[] = []
   const strategy = service.deploymentConfiguration?.strategy ?? 'ROLLING'
   if (strategy !== 'ROLLING') warnings.push(`its deployment strategy is ${strategy}: the percentages do not steer it, and it takes as long as its own steps and bake times`)

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Refusal, serveAws, type Actions, type Call } from '../fixtures/aws/json-endpoint.js'
+import { renderScreen } from '../../src/cli/rollout-screen.js'
 import { runCommandLine } from '../fixtures/command-line.js'
 import { PROGRAM } from '../fixtures/machine.js'
 
@@ -273,6 +274,36 @@ t.test('Ctrl-C ends the built program in good order: 75, and the deployment is l
   t.match(stdout, /web {2}interrupted/)
   t.match(stdout, 'to put its own percentages back: aws ecs update-service --cluster prod --service web')
   t.equal(updates(calls).length, 1)
+})
+
+t.test('a terminal that is gone, or a reader who has seen enough, ends nothing: the percentages are put back', async (t) => {
+  const calls = await cluster(t, { web: { fate: 'pending' } })
+  const child = spawn(process.execPath, [PROGRAM, 'rollout', '--cluster', 'prod', '--service', 'web', '--timeout', '3s'], { env: { ...process.env, HOME: '/nonexistent' } })
+  t.teardown(() => child.kill('SIGKILL'))
+  let stdout = ''
+  child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
+  child.stderr.once('data', () => {
+    child.stderr.destroy()
+    child.kill('SIGHUP')
+  })
+  t.same(await once(child, 'close'), [75, null])
+  t.match(stdout, 'web  timed-out')
+  t.match(updates(calls).at(-1), { deploymentConfiguration: OWN })
+})
+
+t.test("a service's name that holds the word of its state is not painted for it", async (t) => {
+  const progress = { service: 'fresh', phase: 'ended', verdict: 'fresh', reason: '', counts: { desired: 1, running: 1, pending: 0, old: 0, failed: 0 } } as const
+  const lines = renderScreen(['fresh'], new Map([['fresh', progress]]), { columns: 80, rows: 24, paint: (_, text) => `<${text}>`, title: '' })
+  t.match(lines[1], /^ {2}fresh {2}<fresh>/)
+})
+
+t.test('rights that following needs are looked at before anything is changed', async (t) => {
+  const calls = await cluster(t, { web: { fate: 'fresh' } }, {
+    ListTasks: () => ({ taskArns: ['x/web-1'] }),
+    DescribeTasks: () => { throw new Refusal('AccessDeniedException', 'User: arn:aws:iam::123456789012:user/ops is not authorized to perform: ecs:DescribeTasks') },
+  })
+  t.match(await runCommandLine(['rollout', '--cluster', 'prod', '--service', 'web']), { status: 77, stderr: /ecs:DescribeTasks/ })
+  t.same(updates(calls), [])
 })
 
 t.test('at a narrow terminal, Ctrl-C takes the live lines away and leaves the verdict', async (t) => {

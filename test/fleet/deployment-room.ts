@@ -36,8 +36,8 @@ t.test('what could not be looked at is not warned of', async (t) => {
 })
 
 t.test('a daemon service never goes beyond 100 %', async (t) => {
-  t.same(deploymentLimits(HALF, true), { minimumHealthyPercent: 50, maximumPercent: 100 })
-  t.throws(() => deploymentLimits({ minimumHealthyPercent: 100, maximumPercent: 200 }, true), { code: 'E_USAGE' })
+  t.same(deploymentLimits(HALF, true, 'logs'), { minimumHealthyPercent: 50, maximumPercent: 100 })
+  t.throws(() => deploymentLimits({ minimumHealthyPercent: 100, maximumPercent: 200 }, true, 'logs'), { code: 'E_USAGE', message: /^logs: / })
 })
 
 t.test('no warning means that ECS may stop or start at least one task', async () => {
