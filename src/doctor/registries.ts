@@ -1,7 +1,9 @@
+import { dirname } from 'node:path'
 import type { Credential } from '../core/credential.js'
 import { registryOfKey } from '../core/registry-of-key.js'
 import { HUB_KEY, leftOut } from '../core/registry-name.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
+import type { Settings } from '../settings.js'
 import { broken, type Check, type CheckResult, ok, skipped, warning } from './check.js'
 import type { Facts } from './facts.js'
 
@@ -18,7 +20,7 @@ export const registries: Check = {
     const { probeRegistry } = await import('../registry/probe.js')
     return Promise.all([...credentials].map(async ([registry, credential]) => {
       const options = { caFile: settings.probeCaFile, insecure: settings.probeInsecure, timeoutMs: TIMEOUT_MS }
-      return judge(registry, await probeRegistry(registry, credential, options, signal))
+      return judge(registry, await probeRegistry(registry, credential, options, signal), settings)
     }))
   },
 }
@@ -31,13 +33,13 @@ async function gather(facts: Facts): Promise<ReadonlyMap<string, Credential>> {
   return new Map([...found].filter(([registry]) => leftOut(registry) === undefined))
 }
 
-function judge(registry: string, { verdict, class: kind, reason }: { readonly verdict: string; readonly class: string; readonly reason: string }): CheckResult {
+function judge(registry: string, { verdict, class: kind, reason }: { readonly verdict: string; readonly class: string; readonly reason: string }, settings: Settings): CheckResult {
   const name = registry === HUB_KEY ? 'docker.io' : registry
   const id = `registry:${name}`
   if (verdict === 'accepted') return ok(id, `${name} accepts the login`)
   if (verdict === 'refused') return { ...broken(id,
     `${name} refuses the login: ${reason}`,
-    `put the right password into the source: ecs-regcred secret put --registry ${name}, or docker login ${name}`), code: 'E_REGISTRY_REFUSED' }
+    `put the right password into the source: ${putCommand(settings, name)}`), code: 'E_REGISTRY_REFUSED' }
   const fix = FIXES[kind]?.(name.split('/', 1)[0] ?? '') ?? `ecs-regcred probe ${name} asks again`
   // What keeps us from the registry keeps Docker from it as well, but for TLS: Docker trusts /etc/docker/certs.d, too.
   if (kind === 'dns' || kind === 'connection' || kind === 'timeout') return { ...broken(id, `${name} cannot be reached: ${reason}`, fix), code: 'E_REGISTRY_UNAVAILABLE' }
@@ -51,4 +53,11 @@ const FIXES: Record<string, (host: string) => string> = {
   tls: (host) => `openssl s_client -connect ${/:\d+$/.test(host) ? host : `${host}:443`} </dev/null shows the certificate; `
     + `a private CA: REGCRED_PROBE_CA_FILE=/etc/docker/certs.d/${host}/ca.crt`,
   'no-tls': (host) => `if it is meant to speak plain http: REGCRED_PROBE_INSECURE=${host}`,
+}
+
+/** How an operator puts a login for that registry into the source of this machine. */
+export function putCommand({ source }: Settings, registry: string): string {
+  if (source.kind === 'file') return `DOCKER_CONFIG=${dirname(source.path)} docker login ${registry}`
+  const [id, ...others] = source.secretIds
+  return `ecs-regcred secret put --secret-id ${others.length === 0 ? id : 'ID'} --registry ${registry} --username USER`
 }

@@ -3,6 +3,7 @@ import { leftOut } from '../core/registry-name.js'
 import { httpRequest } from '../http-request.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
 import { type Check, ok, skipped, warning } from './check.js'
+import { putCommand } from './registries.js'
 
 const LOOK_MS = 3_000
 
@@ -27,7 +28,7 @@ export const taskImages: Check = {
       const { key, deterministic, reason } = chooseEntry(auth, image)
       if (key !== undefined && deterministic) return []
       return [warning(id, `a task's image ${image.slice(0, 200)}: ${reason}`, key === undefined
-        ? `if ${host} wants a login: ecs-regcred secret put --registry ${host} (port included); see: ecs-regcred explain ${image.slice(0, 200)}`
+        ? `if ${host} wants a login: ${putCommand(settings, host)}; see: ecs-regcred explain ${image.slice(0, 200)}`
         : 'ecs-regcred sync adds the key of the host')]
     })
     return wanting.length > 0 ? wanting : [ok(id, `a key, or no need of one, for each image of the tasks here (${images.size})`)]

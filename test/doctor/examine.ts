@@ -4,6 +4,7 @@ import t from 'tap'
 import { ServiceError } from '../../src/errors.js'
 import type { CheckResult } from '../../src/doctor/check.js'
 import { examine } from '../../src/doctor/examine.js'
+import { putCommand } from '../../src/doctor/registries.js'
 import { readSettings } from '../../src/settings.js'
 import { AUTH, CANARY, healthyMachine, type Machine, RUNNING } from '../fixtures/doctor-machine.js'
 import { never } from '../fixtures/stand-ins.js'
@@ -113,11 +114,17 @@ for (const [name, { plant, verdict, id, message, fix }] of Object.entries(FAULTS
   })
 }
 
+t.test('the fix of a refused login names the secret of this machine, where there is one', async (t) => {
+  const fixOf = (ids: string): string => putCommand(readSettings({ REGCRED_SECRET_ID: ids }, {}), 'ghcr.io')
+  t.equal(fixOf('prod/registry'), 'ecs-regcred secret put --secret-id prod/registry --registry ghcr.io --username USER')
+  t.equal(fixOf('a,b'), 'ecs-regcred secret put --secret-id ID --registry ghcr.io --username USER')
+})
+
 t.test('a registry that refuses, one whose name does not resolve, and one that asks for nothing', async (t) => {
   const machine = await healthyMachine(t, () => ({ status: 401, headers: { 'www-authenticate': 'Basic realm="r"' }, body: {} }))
   config(machine, `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={"${machine.registry.host}":{"auth":"${AUTH}"},"nowhere.invalid":{"auth":"${AUTH}"}}`)
   const results = await machine.examine()
-  t.match(results.find(({ id }) => id === `registry:${machine.registry.host}`), { verdict: 'broken', code: 'E_REGISTRY_REFUSED', message: /refuses the login/, fix: /secret put --registry 127/ })
+  t.match(results.find(({ id }) => id === `registry:${machine.registry.host}`), { verdict: 'broken', code: 'E_REGISTRY_REFUSED', message: /refuses the login/, fix: `DOCKER_CONFIG=${machine.root} docker login ${machine.registry.host}` })
   t.match(results.find(({ id }) => id === 'registry:nowhere.invalid'), { verdict: 'broken', code: 'E_REGISTRY_UNAVAILABLE', message: /cannot be resolved/, fix: /getent hosts nowhere\.invalid/ })
   t.notMatch(JSON.stringify(results), CANARY)
 })
