@@ -58,6 +58,8 @@ export type HoldsEvidence = {
   readonly jobStartedAtUs?: number | undefined
   /** When the process that answers introspection started. */
   readonly listenerStartedAtUs?: number | undefined
+  /** When the init system took our last order of a restart; only where nothing better can be had on this machine. */
+  readonly restartTakenAtUs?: number | undefined
   /** When the credentials in the file were last changed; undefined where that was before this boot. */
   readonly writtenAtUs?: number | undefined
   /** A change of ours stands in the file and nobody has been seen to hold it. */
@@ -72,7 +74,7 @@ export function holdsFile(evidence: HoldsEvidence): boolean | null {
   if (evidence.container === 'same') return true
   if (evidence.container === 'different') return false
   if (evidence.container === 'none') return null
-  const startedAtUs = Math.max(evidence.jobStartedAtUs ?? -1, evidence.listenerStartedAtUs ?? -1)
+  const startedAtUs = Math.max(evidence.jobStartedAtUs ?? -1, evidence.listenerStartedAtUs ?? -1, evidence.restartTakenAtUs ?? -1)
   // Nothing tells. After a change of ours the safe answer is no: it costs one restart, the other answer costs the next scale-out.
   if (startedAtUs < 0) return evidence.changePending ? false : null
   return evidence.writtenAtUs === undefined || startedAtUs + TICK_US > evidence.writtenAtUs

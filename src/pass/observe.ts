@@ -19,11 +19,16 @@ export type Observation = {
 }
 
 /** What of the state bears on the running ECS agent. */
-export type Remembered = { readonly writtenAt?: Moment | undefined; readonly changePending: boolean; readonly restartBegun: boolean }
+export type Remembered = {
+  readonly writtenAt?: Moment | undefined
+  readonly lastRestart?: Moment | undefined
+  readonly changePending: boolean
+  readonly restartBegun: boolean
+}
 
-export function remembered({ writtenAt, pending, restartBegun }: State): Remembered {
+export function remembered({ writtenAt, lastRestart, pending, restartBegun }: State): Remembered {
   // After a reboot it is the boot that starts it.
-  return { writtenAt, changePending: pending !== undefined, restartBegun: restartBegun?.bootId === now().bootId }
+  return { writtenAt, lastRestart, changePending: pending !== undefined, restartBegun: restartBegun?.bootId === now().bootId }
 }
 
 export async function observe(settings: Settings, init: InitSystem | undefined, remembered: Remembered, signal: AbortSignal): Promise<Observation> {
@@ -35,13 +40,16 @@ export async function observe(settings: Settings, init: InitSystem | undefined, 
   const healthy = ecsAgent.introspection.up
   const { container } = ecsAgent
   const inContainer = containerEvidence(ecsAgent, file?.bytes)
-  const { writtenAt, changePending, restartBegun } = remembered
-  const thisBoot = writtenAt !== undefined && writtenAt.bootId === now().bootId
+  const { writtenAt, lastRestart, changePending, restartBegun } = remembered
+  // There is no Docker to ask, and the init system does not tell since when its job runs. Who listens may be a proxy that stays through every restart, and
+  // to take such a machine for one that never holds the file would be to roll each rotation back: what remains is that the order was taken.
+  const blind = container.state === 'no-socket' && job.startedAtUs === undefined
   const holds = holdsFile({
     container: inContainer,
     jobStartedAtUs: job.startedAtUs,
     listenerStartedAtUs: inContainer === undefined && healthy && job.startedAtUs === undefined ? await listenerStartedAtUs(portOf(settings.introspectionUrl)) : undefined,
-    writtenAtUs: thisBoot ? writtenAt.monotonicUs : undefined,
+    restartTakenAtUs: blind ? onThisBoot(lastRestart) : undefined,
+    writtenAtUs: onThisBoot(writtenAt),
     changePending,
   })
   const words = [
@@ -66,6 +74,10 @@ export function containerEvidence({ container, introspection }: EcsAgentReading,
     case 'unreachable':
       return undefined
   }
+}
+
+function onThisBoot(moment: Moment | undefined): number | undefined {
+  return moment?.bootId === now().bootId ? moment.monotonicUs : undefined
 }
 
 function absent(service: string): JobStatus {

@@ -36,6 +36,8 @@ void t.test('what tells whether it holds the file', async (t) => {
   t.equal(holdsFile({ ...nothing, jobStartedAtUs: 1_995_000, writtenAtUs: 2_000_000 }), true, 'within a tick of the kernel')
   t.equal(holdsFile({ ...nothing, listenerStartedAtUs: 3_000_000, writtenAtUs: 2_000_000 }), true)
   t.equal(holdsFile({ ...nothing, jobStartedAtUs: 5 }), true, 'not written on this boot')
+  t.equal(holdsFile({ ...nothing, listenerStartedAtUs: 1, restartTakenAtUs: 3_000_000, writtenAtUs: 2_000_000, changePending: true }), true, 'an order taken after the write')
+  t.equal(holdsFile({ ...nothing, restartTakenAtUs: 1_000_000, writtenAtUs: 2_000_000 }), false, 'the order of the change before')
   t.equal(holdsFile(nothing), null)
   t.equal(holdsFile({ ...nothing, changePending: true }), false, 'after a change of ours, not knowing is a no')
 })
