@@ -37,6 +37,12 @@ export async function run(argv: readonly string[], streams: Streams): Promise<nu
   try {
     return await dispatch(argv, streams)
   } catch (error) {
+    // Ctrl-C ends whatever waits by the signal's own reason.
+    if (streams.signal.aborted && error instanceof Error && error.name === 'AbortError') {
+      const interrupted = new ServiceError('E_INTERRUPTED', 'interrupted')
+      tell(interrupted, json, streams)
+      return interrupted.exitCode
+    }
     if (!(error instanceof ServiceError)) {
       tell(new ServiceError('E_BUG', `this is a bug in ecs-regcred: ${error instanceof Error ? error.name : 'unknown error'}`), json, streams)
       // The stack names places in the code; the message of a foreign error might quote what it choked on.

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Credential } from '../core/credential.js'
 import { httpRequest, type HttpAnswer } from '../http-request.js'
 import { apiUrl, mayCarryCredential } from './endpoint.js'
@@ -37,6 +38,7 @@ export async function converse<T extends Finding>(
   talk: (conversation: Conversation) => Promise<T>,
 ): Promise<T | Finding> {
   const deadline = performance.now() + options.timeoutMs
+  setMaxListeners(0, signal) // one a registry, and there may be many: not the leak that Node would warn of
   try {
     const ca = await readTrust(options.caFile)
     return await talk({

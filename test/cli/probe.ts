@@ -14,13 +14,13 @@ const ecsConfig = (entries: object): string => `ECS_CLUSTER=c\nECS_ENGINE_AUTH_T
 /** Runs `probe` on a machine whose ecs.config is `config`; nothing it prints may hold the password. */
 async function probe(
   t: Test, config: string | undefined, args: readonly string[],
-  { tty = false, columns = 100, environment = {}, stdin = '' }: { tty?: boolean; columns?: number; environment?: NodeJS.ProcessEnv; stdin?: string } = {},
+  { tty = false, columns = 100, environment = {}, stdin = '', signal = new AbortController().signal }: { tty?: boolean; columns?: number; environment?: NodeJS.ProcessEnv; stdin?: string; signal?: AbortSignal } = {},
 ): Promise<{ status: number; stdout: string; stderr: string }> {
   const root = t.testdir({ etc: { ecs: config === undefined ? {} : { 'ecs.config': config } } })
   const [stdout, stderr] = [Object.assign(new PassThrough(), { isTTY: tty, columns }), new PassThrough()]
   const input = new PassThrough()
   input.end(stdin)
-  const status = await run(['probe', ...args], { environment: { REGCRED_ROOT: root, HOME: root, ...environment }, stdin: input, stdout, stderr, signal: new AbortController().signal })
+  const status = await run(['probe', ...args], { environment: { REGCRED_ROOT: root, HOME: root, ...environment }, stdin: input, stdout, stderr, signal })
   stdout.end()
   stderr.end()
   const outputs = { stdout: await text(stdout), stderr: await text(stderr) }
@@ -122,6 +122,23 @@ t.test('on a terminal: colour and lines that fit', async (t) => {
   t.match(narrow.stdout, new RegExp(`^refused {3}${host}\n {2}\\S`))
   t.ok(narrow.stdout.split('\n').every((line) => line.length <= 40))
   t.notMatch((await probe(t, config, [], { tty: true, environment: { TERM: 'dumb' } })).stdout, '\u001b')
+})
+
+t.test('Ctrl-C ends it as an interruption: 75', async (t) => {
+  const stopping = new AbortController()
+  const host = await serveRaw(t, () => stopping.abort())
+  t.match(await probe(t, ecsConfig({ [host]: auth() }), ['--json'], { signal: stopping.signal }), { status: 75, stdout: /^\{"ok":false,"code":"E_INTERRUPTED","message":"interrupted"/, stderr: '' })
+})
+
+t.test('a dozen registries are asked without a word of Node', async (t) => {
+  const warned: string[] = []
+  const onWarning = ({ name }: Error): unknown => warned.push(name)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const hosts = await Promise.all(Array.from({ length: 12 }, () => serve(t, basicRegistry('ci', canary))))
+  t.equal((await probe(t, ecsConfig(Object.fromEntries(hosts.map(({ host }) => [host, auth()]))), [])).status, 0)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.notOk(warned.includes('MaxListenersExceededWarning'))
 })
 
 t.test('a time-out of its own', async (t) => {
