@@ -13,6 +13,7 @@ import { chooseSource } from '../sources/index.js'
 import { columnsOf, painter } from '../terminal.js'
 import type { Command } from './command.js'
 import { statusScreen } from './status-screen.js'
+import { withinTimeLimit } from './time-limit.js'
 
 export const status: Command = {
   summary: 'what stands where: source, file, running ECS agent, what is owed',
@@ -28,11 +29,11 @@ export const status: Command = {
     const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
     const seen = await observe(settings, init, remembered(state), signal)
     const { setAside: _, refused: __, ...unheld } = state
-    const plan = await planFile(
+    const plan = await withinTimeLimit(SOURCE_TIMEOUT_MS, signal, (bounded) => planFile(
       // Looking is not applying: no registry is asked, nothing is refused.
       { settings: { ...settings, probe: false, takeover: 'replace' }, source, state: unheld, options: { trigger: 'command', dryRun: true }, log: createLogger('silent', 2), warnings: [] },
-      AbortSignal.any([signal, AbortSignal.timeout(SOURCE_TIMEOUT_MS)]),
-    ).catch((error: unknown) => (error instanceof ServiceError ? error : new ServiceError('E_TIMEOUT', 'the source did not answer in time')))
+      bounded,
+    )).catch((error: unknown) => (error instanceof ServiceError ? error : new ServiceError('E_TIMEOUT', 'the source did not answer in time')))
     const registries = [...new Set([...auth.entries.values()].map(({ key }) => registryOfKey(key)))].sort()
     const document = {
       source: {

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.js'
 import { ServiceError } from '../errors.js'
 import type { PassResult } from '../pass/pass.js'
@@ -7,6 +8,7 @@ import { chooseSource } from '../sources/index.js'
 import { columnsOf, painter, wrap, type Colour } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
 import { tellError } from './tell-error.js'
+import { withinTimeLimit } from './time-limit.js'
 
 const BOOT_TIMEOUT = '30s'
 
@@ -26,11 +28,10 @@ export const sync: Command = {
     const settings = readSettings()
     const machine: Machine = { settings, source: chooseSource(settings), log: await log() }
     const timeoutMs = readTimeout(options['timeout'], options['boot'] === true)
-    const bounded = timeoutMs === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
     const flag = (name: string): boolean => options[name] === true
     const pass = { boot: flag('boot'), dryRun: flag('dry-run'), noRestart: flag('no-restart'), force: flag('force'), allowEmpty: flag('allow-empty') }
 
-    const result = await untilDone(machine, pass, bounded).catch((problem: unknown) => {
+    const result = await withinTimeLimit(timeoutMs, signal, (bounded) => untilDone(machine, pass, bounded)).catch((problem: unknown) => {
       // While it waited for another pass to end.
       const cutShort = problem instanceof ServiceError && problem.code === 'E_INTERRUPTED' && !signal.aborted
       throw cutShort ? timedOut(timeoutMs, problem) : problem
@@ -52,13 +53,7 @@ async function untilDone(machine: Machine, options: Options, signal: AbortSignal
   for (let failures = 1; ; failures++) {
     const result = await reconcile(machine, { ...options, trigger: failures === 1 ? 'command' : 'retry' }, signal)
     if (!options.boot || !result.retryable || signal.aborted) return result
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, backoffMs(failures, Math.random()))
-      signal.addEventListener('abort', () => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
+    await setTimeout(backoffMs(failures, Math.random()), undefined, { signal }).catch(() => undefined)
     if (signal.aborted) return result
   }
 }
