@@ -30,7 +30,11 @@ export function lintEcsConfig(file: Uint8Array): readonly Finding[] {
   return [...findings.sort((a, b) => (a.line ?? lines.length + 1) - (b.line ?? lines.length + 1)), ...document]
 }
 
-const deleteLine = (line: number) => `delete line ${line}: sed -i '${line}d' /etc/ecs/ecs.config`
+// By what stands in the line, never by its number: the next fix is pasted into a file that is a line shorter, and would take a good one.
+const deleteLines = (line: number, sedAddress: string) => `delete line ${line}: sed -Ei '${sedAddress}' /etc/ecs/ecs.config`
+const NAMELESS = '/^[[:space:]]*=/d'
+const LIKE_OURS = '/^[[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=/!{/^[^=]*ECS_ENGINE_AUTH_(TYPE|DATA)/Id}'
+const JSON_PIECES = '/^[[:space:]]*[]["{},]/d'
 const REWRITE = 'ecs-regcred sync writes both credential lines anew'
 
 function lintBytes(file: Uint8Array, lines: readonly NumberedLine[]): Finding[] {
@@ -71,22 +75,22 @@ function lintName({ name, line }: NumberedLine): Finding[] {
   if (name === '') {
     return [{ id: 'empty-name', verdict: 'broken', line,
       message: `line ${line} begins with "=": Docker refuses a container with a nameless variable, so the ECS agent cannot start`,
-      fix: deleteLine(line) }]
+      fix: deleteLines(line, NAMELESS) }]
   }
   const near = /ECS_ENGINE_AUTH_(?:TYPE|DATA)/i.exec(name)?.[0]
   if (near === undefined && /^export\s/.test(name)) {
     return [{ id: 'export', verdict: 'warning', line,
       message: `line ${line} begins with "export": the ECS agent does not see that setting, and systemd logs the line with its value`,
-      fix: `sed -i '${line}s/export *//' /etc/ecs/ecs.config` }]
+      fix: `sed -Ei '${line}s/^[[:space:]]*export[[:space:]]+//' /etc/ecs/ecs.config` }]
   }
   if (near === undefined || name.startsWith('\ufeff')) return []
   const wanted = near.toUpperCase()
   if (/^[#;]/.test(name)) {
     return [{ id: 'commented-auth', verdict: 'warning', line,
       message: `line ${line} has ${wanted} in a comment: ecs-init knows no comments and hands the line, secret included, to the ECS agent's container as a variable named "${name[0]}…"`,
-        fix: deleteLine(line) }]
+        fix: deleteLines(line, LIKE_OURS) }]
   }
-  const replace = `${deleteLine(line)}; then ${REWRITE}`
+  const replace = `${deleteLines(line, LIKE_OURS)}; then ${REWRITE}`
   if (/^export\s/.test(name)) {
     return [{ id: 'export', verdict: 'broken', line,
       message: `line ${line} has "export" before ${wanted}: the ECS agent does not see it, and systemd logs the line with its value at each start`,
@@ -104,7 +108,7 @@ function lintName({ name, line }: NumberedLine): Finding[] {
   }
   return [{ id: 'near-name', verdict: 'warning', line,
     message: `line ${line} has a name that only contains ${wanted}: the ECS agent does not see it`,
-    fix: deleteLine(line) }]
+    fix: deleteLines(line, LIKE_OURS) }]
 }
 
 function lintAuthLines(lines: readonly NumberedLine[]): Finding[] {
@@ -152,12 +156,12 @@ function lintMultiLine(lines: readonly NumberedLine[]): Finding[] {
       if (end === undefined) continue
       findings.push({ id: 'multi-line', verdict: 'broken', line: start.line,
         message: `${AUTH_DATA} goes over lines ${start.line} to ${end + 1}: the ECS agent reads only line ${start.line} and drops all credentials; systemd logs later lines that hold "=", with their values`,
-        fix: `delete the later lines: sed -i '${start.line + 1},${end + 1}d' /etc/ecs/ecs.config; then ${REWRITE}` })
+        fix: `delete the later lines: sed -Ei '${JSON_PIECES}' /etc/ecs/ecs.config; then ${REWRITE}` })
       index = end
     } else if (start && start.name !== AUTH_TYPE && start.name !== AUTH_DATA && /^\s*(?:["[\]]|[{}])/.test(start.raw)) {
       findings.push({ id: 'json-fragment', verdict: 'warning', line: start.line,
         message: `line ${start.line} looks like a piece of a JSON document, left over from credentials on many lines; it may hold an old secret`,
-        fix: deleteLine(start.line) })
+        fix: deleteLines(start.line, JSON_PIECES) })
     }
   }
   return findings

@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { lintEcsConfig } from '../../src/core/ecs-config-lint.js'
@@ -81,9 +83,22 @@ t.test('bytes that are no text', async (t) => {
 t.test('a finding says what is wrong, what it does and what to do', async (t) => {
   t.same(lint(`${GOOD}=x\n`), [{
     id: 'empty-name', verdict: 'broken', line: 5, message: 'line 5 begins with "=": Docker refuses a container with a nameless variable, so the ECS agent cannot start',
-    fix: 'delete line 5: sed -i \'5d\' /etc/ecs/ecs.config',
+    fix: "delete line 5: sed -Ei '/^[[:space:]]*=/d' /etc/ecs/ecs.config",
   }])
-  t.match(lint(`${TYPE}ECS_ENGINE_AUTH_DATA={\n"r.tld":{}\n}\n`)[0], { message: /lines 2 to 4/, fix: /sed -i '3,4d' \/etc\/ecs\/ecs\.config; then ecs-regcred sync/ })
+  t.match(lint(`${TYPE}ECS_ENGINE_AUTH_DATA={\n"r.tld":{}\n}\n`)[0], { message: /lines 2 to 4/, fix: /sed -Ei '.*' \/etc\/ecs\/ecs\.config; then ecs-regcred sync/ })
+})
+
+t.test('the fixes, pasted one after the other and again, take the faulty lines and no other', async (t) => {
+  const good = `ECS_CLUSTER=c\n# a remark\n${TYPE}${DATA}ECS_RESERVED_MEMORY=64\nOTHER=ECS_ENGINE_AUTH_DATA= {"x"}\n`
+  const faults = [
+    `#${DATA}`, `;${TYPE}`, `export ${DATA}`, 'ECS_ENGINE_AUTH_DATA ={}\n', 'Ecs_Engine_Auth_Type=dockercfg\n', `MY_${DATA}`, '=x\n', '  "auth": "dTpw"\n', '}\n', ']\n',
+  ]
+  const file = good.split(/(?<=\n)/).flatMap((line, index) => [...faults.slice(index * 2, index * 2 + 2), line]).join('')
+  const path = join(t.testdir({ 'ecs.config': file }), 'ecs.config')
+  const commands = lint(file).flatMap(({ fix }) => /sed -E?i '[^']*' \S+ecs\.config/.exec(fix)?.[0] ?? [])
+  t.equal(commands.length, faults.length)
+  for (const command of [...commands, ...commands]) execFileSync('sh', ['-c', command.replace('/etc/ecs/ecs.config', path)])
+  t.equal(readFileSync(path, 'utf8'), good)
 })
 
 t.test('no finding shows a value', async (t) => {
