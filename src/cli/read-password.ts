@@ -17,8 +17,10 @@ export async function readPassword(stdin: Terminal, stderr: Writable, prompt: st
   if (stdin.isTTY !== true && !fromPipe) {
     throw new ServiceError('E_USAGE', 'there is no terminal to ask for the password at', { fix: 'give it by a pipe: … | ecs-regcred secret put … --password-stdin' })
   }
-  const password = stdin.isTTY === true && stdin.setRawMode !== undefined ? await promptHidden(stdin, stderr, prompt, signal) : await readPipe(stdin, signal)
-  if (password === '') throw new ServiceError('E_EMPTY_PASSWORD', 'the password is empty', { fix: 'was the pipe before it empty? Nothing was put' })
+  const isTyped = stdin.isTTY === true && stdin.setRawMode !== undefined
+  const password = isTyped ? await promptHidden(stdin, stderr, prompt, signal) : await readPipe(stdin, signal)
+  if (password === '') throw new ServiceError('E_EMPTY_PASSWORD', 'the password is empty', { fix: `${isTyped ? 'type or paste it at the prompt.' : 'was the pipe before it empty?'} Nothing was put` })
+  if (/[\r\n]/.test(password)) throw new ServiceError('E_CONTROL_CHAR', 'the password has a line break in it', { fix: 'give the password alone, with one newline at its end at the most. Nothing was put' })
   if (password.includes('\0')) throw new ServiceError('E_CONTROL_CHAR', 'the password has a NUL character in it', { fix: 'is it a file of another kind, or UTF-16 text? Nothing was put' })
   return new Redacted(password)
 }

@@ -174,6 +174,17 @@ t.test('a password on the command line is refused, and not repeated', async (t) 
   }
 })
 
+t.test('a password of two lines is told as that, whatever the shape', async (t) => {
+  const { calls } = await serveSecret(t, '{"auths":{}}')
+  for (const stdin of ['a\nb\n', `${CANARY}\n\n`]) {
+    const { status, stdout, stderr } = await put('registry.example.com', ['--no-probe'], stdin)
+    t.equal(status, 65)
+    t.match(stderr, 'the password has a line break in it')
+    holdsNoCanary(t, stdout, stderr)
+  }
+  t.same(calls, [])
+})
+
 t.test('what stdin holds is the password but for one newline', async (t) => {
   for (const [stdin, expected] of [['pw', 'pw'], ['pw\r\n', 'pw'], [' pw \n', ' pw '], ['pässwörd✓\n', 'pässwörd✓']] as const) {
     await t.test(JSON.stringify(stdin), async (t) => {
