@@ -1,3 +1,5 @@
+import { ServiceError } from '../errors.js'
+
 /** What the init system says of the ECS agent's unit or job. */
 export type JobStatus = {
   /**
@@ -19,13 +21,17 @@ export type JobStatus = {
   readonly startedAtUs?: number
 }
 
+/** An order that got no answer in time, or only a part of one: it may have been taken all the same. */
+export class UnansweredOrder extends ServiceError {}
+
 /** Runs the ECS agent's job. Every call is bounded in time by the implementation as well as by `signal`. */
 export interface InitSystem {
   readonly name: 'systemd' | 'upstart'
   readJob(job: string, signal: AbortSignal): Promise<JobStatus>
   /**
    * Asks for one restart. Resolves when the init system has taken the order, which proves nothing about the ECS agent.
-   * @throws {ServiceError} E_RESTART_FAILED with the command, its exit status and what it said; E_NO_ECS_SERVICE
+   * @throws {ServiceError} E_RESTART_FAILED with the command, its exit status and what it said (an UnansweredOrder where it may have been taken);
+   * E_NO_ECS_SERVICE
    */
   restart(job: string, signal: AbortSignal): Promise<void>
 }

@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.js'
-import type { InitSystem, JobStatus } from './init-system.js'
+import { type InitSystem, type JobStatus, UnansweredOrder } from './init-system.js'
 import { runCommand } from './run-command.js'
 
 const TIMEOUT_MS = 15_000
@@ -32,13 +32,13 @@ export const systemd: InitSystem = {
   async restart(job, signal) {
     // --no-block: ecs.service is ordered after cloud-final.service, so a restart asked for from user data would wait for the boot it is part of
     // (aws/amazon-ecs-agent#1707).
-    const { command, exitCode, outcome } = await runCommand('systemctl', ['--no-block', 'restart', job], { timeoutMs: TIMEOUT_MS }, signal)
+    const { command, exitCode, outcome, timedOut } = await runCommand('systemctl', ['--no-block', 'restart', job], { timeoutMs: TIMEOUT_MS }, signal)
     if (exitCode === 0) return
     const message = `could not restart ${job} (${command}): ${outcome}`
     if (/not found|not loaded|No such file or directory|could not be found/i.test(outcome)) {
       throw new ServiceError('E_NO_ECS_SERVICE', message, { fix: 'install the ECS agent (ecs-init), or name its unit with REGCRED_ECS_SERVICE' })
     }
-    throw new ServiceError('E_RESTART_FAILED', message, { fix: restartFix(job, outcome) })
+    throw new (timedOut ? UnansweredOrder : ServiceError)('E_RESTART_FAILED', message, { fix: restartFix(job, outcome) })
   },
 }
 

@@ -1,6 +1,6 @@
 /** Upstart 0.6.5, of Amazon Linux 1. It keeps no exit status: a job that failed is `stop/waiting`, as one that was stopped. */
 import { ServiceError } from '../errors.js'
-import type { InitSystem, JobStatus } from './init-system.js'
+import { type InitSystem, type JobStatus, UnansweredOrder } from './init-system.js'
 import { readStartedAtUs } from './process-identity.js'
 import { runCommand, type CommandResult } from './run-command.js'
 
@@ -31,8 +31,8 @@ export const upstart: InitSystem = {
     if (isUnknownJob(stop)) throw noJob(job, stop.outcome)
     const wasStopped = /Unknown instance/.test(stop.stderr)
     const start = await runInitctl('start', job, uncut)
-    if (start.exitCode !== 0) throw failed(job, start)
-    if (stop.exitCode !== 0 && !wasStopped) throw failed(job, stop)
+    if (start.exitCode !== 0) throw failed(job, start, start.timedOut)
+    if (stop.exitCode !== 0 && !wasStopped) throw failed(job, stop, true)
   },
 }
 
@@ -64,8 +64,9 @@ function noJob(job: string, words: string): ServiceError {
   })
 }
 
-function failed(job: string, { command, outcome }: CommandResult): ServiceError {
-  return new ServiceError('E_RESTART_FAILED', `could not restart ${job} (${command}): ${outcome}`, {
+/** @param isUnanswered the start may have been taken */
+function failed(job: string, { command, outcome }: CommandResult, isUnanswered: boolean): ServiceError {
+  return new (isUnanswered ? UnansweredOrder : ServiceError)('E_RESTART_FAILED', `could not restart ${job} (${command}): ${outcome}`, {
     fix: /already running/.test(outcome)
       ? `something else starts ${job} too; find it, then: stop ${job}; start ${job}`
       : `see what it says: status ${job}; tail /var/log/ecs/ecs-init.log*`,

@@ -1,4 +1,4 @@
-import type { InitSystem } from '../host/init-system.js'
+import { type InitSystem, UnansweredOrder } from '../host/init-system.js'
 import { now, writeState } from '../host/state.js'
 import type { Pass } from './pass.js'
 
@@ -16,7 +16,8 @@ export async function orderRestart({ settings, state }: Pass, init: InitSystem):
   try {
     await init.restart(settings.ecsService, new AbortController().signal)
   } catch (error) {
-    if (pending !== undefined) state.pending = pending
+    // One that was taken all the same has a deadline as well, or a change that the ECS agent does not live with would never be taken back.
+    if (pending !== undefined && !(error instanceof UnansweredOrder)) state.pending = pending
     throw error
   }
   delete state.restartBegun

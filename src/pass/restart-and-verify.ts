@@ -29,13 +29,15 @@ export async function goOnWatching(pass: Pass, init: InitSystem, seen: Observati
   const containerInstanceArn = seen.ecsAgent.introspection.containerInstanceArn
   if (pending === undefined || pass.options.dryRun) return { action: 'none', verified: isVerified(seen), containerInstanceArn }
   if (isVerified(seen)) return verified(pass, seen, 'none', 0)
-  if (seen.facts.job === 'not-started' || seen.facts.job === 'stopped') {
+  const sinceRestartMs = pending.restartedAt === undefined ? undefined : elapsedMs(pending.restartedAt, now())
+  // Of Upstart's jobs one that died of the change looks like one that was stopped; in an unfinished watch it is taken for the former, as in notInTime().
+  const mayHaveDied = init.name === 'upstart' && sinceRestartMs !== undefined
+  if (seen.facts.job === 'not-started' || (seen.facts.job === 'stopped' && !mayHaveDied)) {
     forgetRestart(pass)
     return { action: 'none', verified: false }
   }
 
   // Our restart, and the watch over it was cut short: go on with what is left of its deadline. A start that was not ours has none.
-  const sinceRestartMs = pending.restartedAt === undefined ? undefined : elapsedMs(pending.restartedAt, now())
   if (sinceRestartMs === undefined || !mayRestart(pass)) return { action: 'none', verified: false, lookAgainMs: LOOK_AGAIN_MS }
   const later = await watch(pass, init, pass.settings.verifyTimeoutMs - sinceRestartMs, signal)
   if (isVerified(later)) return verified(pass, later, 'none', sinceRestartMs)
