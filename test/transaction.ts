@@ -1,5 +1,5 @@
 /** The change as a transaction: what becomes of a pass that is cut short, of a machine that others work on too, of a way back that fails. */
-import { appendFileSync, chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -187,6 +187,55 @@ void t.test('a watch cut short over an ECS agent whose container is gone comes t
   t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
   t.equal(machine.restarts(), 3)
   await service.stop()
+})
+
+void t.test('an Upstart job that died of a change while nobody watched is taken back in the next run', async (t) => {
+  const machine = await testMachine(t, {
+    ecsConfig: FOREIGN, init: 'upstart', settings: { REGCRED_PROBE: 'off', REGCRED_VERIFY_TIMEOUT: '4s' }, agentPrefix: unless('deadly-password', 'sleep 1 && exit 5'),
+  })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  machine.login('deadly-password')
+  const service = machine.service()
+  await service.next('ecs-agent.restarting')
+  await until(() => (machine.state()['pending'] as { restartedAt?: object } | undefined)?.restartedAt && machine.state()['restartBegun'] === undefined)
+  service.child.kill('SIGKILL')
+  await service.exit
+  await until(() => existsSync(join(machine.standIn, 'exit-status')))
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_NOT_VERIFIED', action: 'rolled-back' })
+  t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
+  t.equal(machine.restarts(), 3)
+})
+
+void t.test('an order that systemctl takes without ever answering has a deadline as any other', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_PROBE: 'off' }, agentPrefix: unless('deadly-password', 'exit 5') })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  const real = join(machine.root, 'taken')
+  mkdirSync(real)
+  renameSync(join(machine.root, 'bin/systemctl'), join(real, 'systemctl'))
+  replaceInit(machine, 'systemctl', `case "$*" in *restart*) ${real}/systemctl "$@"; exec sleep 60;; esac; exec ${real}/systemctl "$@"`)
+  machine.login('deadly-password')
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_RESTART_FAILED', message: /no answer within 15 s/ })
+  replaceInit(machine, 'systemctl', `exec ${real}/systemctl "$@"`)
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_NOT_VERIFIED', action: 'rolled-back' })
+  t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
+  t.equal(machine.starts().length, 3, 'the first, the first password, and the way back')
+})
+
+void t.test('an ecs.config that somebody emptied or deleted while the source is away does not cost the ECS agent its credentials', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_PROBE: 'off' } })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  rmSync(machine.dockerConfig)
+  for (const spoil of [() => writeFileSync(machine.ecsConfig, FOREIGN), () => rmSync(machine.ecsConfig)]) {
+    spoil()
+    t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_NO_SOURCE_FILE', action: 'none', warnings: [{ code: 'W_NO_CREDENTIALS' }] })
+    t.equal(machine.restarts(), 1)
+  }
+  machine.login('first-password')
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'wrote' })
+  t.equal(machine.restarts(), 1, 'it still holds them')
 })
 
 void t.test('the way back is gone to its end though its restart is refused and the ECS agent had failed for good', async (t) => {

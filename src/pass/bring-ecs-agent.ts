@@ -6,6 +6,7 @@ import { readEcsAgent } from '../host/ecs-agent.js'
 import { chooseInitSystem } from '../host/index.js'
 import { readInstanceId } from '../host/instance.js'
 import { elapsedMs, now } from '../host/state.js'
+import { authOnDisk } from './auth-on-disk.js'
 import { containerEvidence, observe, type Observation, remembered } from './observe.js'
 import { isFutile } from './futile-restart.js'
 import { mayRestart, type Outcome, type Pass } from './pass.js'
@@ -54,6 +55,10 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
       break
   }
 
+  if (await wouldLoseAll(pass, seen)) {
+    pass.warnings.push({ code: 'W_NO_CREDENTIALS', message: `${settings.ecsConfigPath} holds no credentials any more, and not by this service; the running ECS agent keeps its own, and is not restarted until they are back` })
+    return { action: 'none', verified: false }
+  }
   if (options.dryRun) return { action: 'would-restart', verified: false }
   if (!options.force && await isFutile(pass)) throw notVerified(seen, 'it was restarted already and still does not hold it, so it is not restarted again', FUTILE_FIX)
   const waitMs = options.force ? 0 : await untilRestartMs(pass)
@@ -70,6 +75,15 @@ export async function wouldRestart({ settings, state }: Pass, signal: AbortSigna
   const init = await chooseInitSystem({ init: settings.init, root: settings.root, service: settings.ecsService }, signal)
   const { facts } = await observe(settings, init, remembered(state), signal)
   return init !== undefined && decideEcsAgent({ ...facts, holdsFile: false, changePending: true }) === 'restart'
+}
+
+/**
+ * Somebody deleted the file or its credentials, and the source could not be applied to put them back: an ECS agent started now would have none, and without
+ * its other lines would end for good with status 5 (another cluster than its saved state).
+ */
+async function wouldLoseAll({ settings, state, options }: Pass, seen: Observation): Promise<boolean> {
+  if (options.force || state.pending !== undefined || state.restartBegun !== undefined || state.rendered === undefined) return false
+  return seen.facts.holdsFile === false && authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes).data === undefined
 }
 
 function withoutService({ settings, options, state }: Pass, seen: Observation): Outcome {
