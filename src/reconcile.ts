@@ -3,10 +3,10 @@
  * repeat, and when nothing is new it touches nothing.
  */
 import { redactedDiff, renderEcsConfig } from './core/ecs-config.js'
-import { ServiceError } from './errors.js'
+import { ServiceError, type ErrorCode } from './errors.js'
 import { readFileIfAny, removeLeftoverTemps, tightenMode, updateFile } from './host/atomic-file.js'
 import { withLock } from './host/lock.js'
-import { fingerprint, readLastGood, readState, removeStateTemps, saveLastGood, writeState } from './host/state.js'
+import { fingerprint, readLastGood, readState, removeStateTemps, saveLastGood, type State, writeState } from './host/state.js'
 import { bringEcsAgent, wouldRestart } from './pass/bring-ecs-agent.js'
 import { authOnDisk } from './pass/auth-on-disk.js'
 import type { Outcome, Pass, PassAction, PassOptions, PassResult } from './pass/pass.js'
@@ -75,7 +75,7 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   // A poll that finds everything as it was repeats nothing.
   const level = wrote === undefined && errors.length === 0 && options.trigger === 'poll' ? 'debug' : 'warn'
   for (const warning of pass.warnings) machine.log[level]({ event: 'pass.warning', code: warning.code, trigger: options.trigger }, warning.message)
-  for (const problem of errors) logProblem(machine, problem, options)
+  for (const problem of errors) logProblem(pass, problem)
   const result: PassResult = {
     action: actionOf(plan, wrote !== undefined, outcome, options),
     version: plan?.version,
@@ -157,9 +157,22 @@ function asServiceError(error: unknown, signal: AbortSignal): ServiceError {
   throw error
 }
 
-function logProblem({ log, source }: Machine, error: ServiceError, { trigger }: PassOptions): void {
+function logProblem({ log, source, state, options: { trigger } }: Pass, error: ServiceError): void {
   const { code, details: { fix, line, column, path } } = error
-  log[code === 'E_INTERRUPTED' ? 'info' : 'error']({ event: eventOf(error), source: source.label, code, trigger, line, column, path, fix }, error.message)
+  const { version, registries } = concerned(state, code)
+  log[code === 'E_INTERRUPTED' ? 'info' : 'error']({ event: eventOf(error), source: source.label, version, registries, code, trigger, line, column, path, fix }, error.message)
+}
+
+/** Which version and registries the problem is of, where that is known. */
+function concerned({ refused, setAside, rendered }: State, code: ErrorCode): { readonly version?: string; readonly registries?: readonly string[] } {
+  switch (code) {
+    case 'E_REGISTRY_REFUSED': return { ...refused }
+    case 'E_SET_ASIDE':
+    case 'E_NOT_VERIFIED': return { ...setAside }
+    case 'E_RESTART_FAILED':
+    case 'E_NO_ECS_SERVICE': return { ...rendered }
+    default: return {}
+  }
 }
 
 function eventOf({ code, exitCode }: ServiceError): string {

@@ -55,7 +55,7 @@ void t.test('a failed restart is tried again though the file is right', async (t
   machine.login('first-password')
   const service = machine.service()
   const failed = await service.next('restart.failed')
-  t.match(failed, { code: 'E_RESTART_FAILED', msg: /Connection timed out/ }, 'it says what the init system said')
+  t.match(failed, { code: 'E_RESTART_FAILED', version: String, registries: [machine.host], msg: /Connection timed out/ }, 'it says what the init system said')
   t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
   writeFileSync(join(machine.standIn, 'fail-every'), '1000')
   const verified = await service.next('ecs-agent.verified')
@@ -104,7 +104,7 @@ void t.test('a password that the registry refuses is never applied, and is not t
   const before = machine.registry.logins.length
   machine.login('mistyped-password')
   const refused = await service.next('credentials.refused')
-  t.match(refused, { code: 'E_REGISTRY_REFUSED', level: 'error', fix: /password/ })
+  t.match(refused, { code: 'E_REGISTRY_REFUSED', level: 'error', version: String, registries: [machine.host], fix: /password/ })
   await service.next('credentials.refused', (line) => line['trigger'] === 'poll')
   t.equal(machine.registry.logins.length, before + 1, 'the registry saw one wrong login')
   t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
