@@ -324,6 +324,9 @@ void t.test('a lost last good copy ends the way back with its reason, and withou
   for (let polls = 0; polls < 2; polls++) await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
   t.equal(machine.restarts(), 1)
   await service.stop()
+  t.ok(machine.state()['setAside'])
+  await machine.run('sync', '--force')
+  t.equal(machine.state()['setAside'], undefined, 'it stands in the file, and a person wants it there')
 })
 
 void t.test('a source that cannot be watched is polled, and watched as soon as that works', async (t) => {
