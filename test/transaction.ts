@@ -189,6 +189,24 @@ void t.test('a watch cut short over an ECS agent whose container is gone comes t
   await service.stop()
 })
 
+void t.test('a watch cut short by a reboot has its whole deadline over the start of the next boot', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, docker: false, settings: { REGCRED_PROBE: 'off' }, agentPrefix: unless('deadly-password', 'exec sleep 600') })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  machine.login('deadly-password')
+  const cutShort = machine.service()
+  await cutShort.next('ecs-agent.restarting')
+  await until(() => (machine.state()['pending'] as { restartedAt?: object } | undefined)?.restartedAt)
+  cutShort.child.kill('SIGKILL')
+  await cutShort.exit
+  writeState(machine, JSON.parse(readFileSync(statePath(machine), 'utf8').replaceAll(/"bootId": "\w+"/g, '"bootId": "another"')) as object)
+  const service = machine.service('--verify-timeout', '2s')
+  t.match(await service.next('ecs-agent.rolled-back'), { healthy: true, version: /./, registries: [machine.host], trigger: 'start' })
+  t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
+  t.equal(machine.restarts(), 3)
+  await service.stop()
+})
+
 void t.test('an Upstart job that died of a change while nobody watched is taken back in the next run', async (t) => {
   const machine = await testMachine(t, {
     ecsConfig: FOREIGN, init: 'upstart', settings: { REGCRED_PROBE: 'off', REGCRED_VERIFY_TIMEOUT: '4s' }, agentPrefix: unless('deadly-password', 'sleep 1 && exit 5'),

@@ -10,7 +10,7 @@ import { authOnDisk } from './auth-on-disk.js'
 import { containerEvidence, observe, type Observation, remembered } from './observe.js'
 import { isFutile } from './futile-restart.js'
 import { mayRestart, type Outcome, type Pass } from './pass.js'
-import { goOnWatching, LOOK_AGAIN_MS, restartAndVerify, wasRestartedForChange } from './restart-and-verify.js'
+import { adoptStartOfBoot, goOnWatching, LOOK_AGAIN_MS, restartAndVerify, wasRestartedForChange } from './restart-and-verify.js'
 import { restoreLastGood } from './restore-last-good.js'
 import { notVerified, rollBack } from './roll-back.js'
 
@@ -36,6 +36,7 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
   const seen = await observe(settings, init, remembered(pass.state), signal)
 
   if (init === undefined || seen.facts.job === 'absent') return withoutService(pass, seen)
+  adoptStartOfBoot(pass, seen)
   // Whoever started it, a restart that we had begun is over; left standing, it would undo an administrator's `stop` one day.
   if (seen.facts.job === 'running') delete pass.state.restartBegun
   // Our restart ended badly while nobody watched: the way back is not to be lost with the pass that was cut short.
@@ -64,7 +65,7 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
   const waitMs = options.force ? 0 : await untilRestartMs(pass)
   if (options.noRestart) pass.warnings.push({ code: 'W_RESTART_OWED', message: 'the running ECS agent does not hold the credentials of the file, and its restart was not asked for' })
   if (options.noRestart || waitMs > 0) {
-    log.info({ event: 'restart.owed', version: pass.state.rendered?.version, waitMs: options.noRestart ? undefined : waitMs, detail: seen.detail }, 'ECS agent restart owed')
+    log.info({ event: 'restart.owed', version: pass.state.rendered?.version, registries: pass.state.rendered?.registries, trigger: options.trigger, waitMs: options.noRestart ? undefined : waitMs, detail: seen.detail }, 'ECS agent restart owed')
     return { action: 'deferred', verified: false, ...(options.noRestart ? {} : { lookAgainMs: waitMs }) }
   }
   return await restartAndVerify(pass, init, signal)

@@ -14,7 +14,7 @@ export const LOOK_AGAIN_MS = 30_000
 export async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSignal): Promise<Outcome> {
   const { settings, state, log } = pass
   const started = performance.now()
-  log.info({ event: 'ecs-agent.restarting', version: state.rendered?.version, initSystem: init.name, trigger: pass.options.trigger }, 'restarting the ECS agent')
+  log.info({ event: 'ecs-agent.restarting', version: state.rendered?.version, registries: state.rendered?.registries, initSystem: init.name, trigger: pass.options.trigger }, 'restarting the ECS agent')
   // From here on a shutdown does not cut in: the order is given or refused, and the watch below ends soon after a shutdown.
   await orderRestart(pass, init)
 
@@ -33,7 +33,7 @@ export async function goOnWatching(pass: Pass, init: InitSystem, seen: Observati
   // Of Upstart's jobs one that died of the change looks like one that was stopped; in an unfinished watch it is taken for the former, as in notInTime().
   const mayHaveDied = init.name === 'upstart' && sinceRestartMs !== undefined
   if (seen.facts.job === 'not-started' || (seen.facts.job === 'stopped' && !mayHaveDied)) {
-    forgetRestart(pass)
+    if (sinceRestartMs !== undefined) forgetRestart(pass)
     return { action: 'none', verified: false }
   }
 
@@ -42,6 +42,13 @@ export async function goOnWatching(pass: Pass, init: InitSystem, seen: Observati
   const later = await watch(pass, init, pass.settings.verifyTimeoutMs - sinceRestartMs, signal)
   if (isVerified(later)) return verified(pass, later, 'none', sinceRestartMs)
   return await notInTime(pass, init, later, signal)
+}
+
+/** A reboot cut the watch over our restart short: the start that this boot makes is watched in its stead, with the whole of the deadline. */
+export function adoptStartOfBoot({ state }: Pass, seen: Observation): void {
+  const { pending } = state
+  if (pending?.restartedAt === undefined || elapsedMs(pending.restartedAt, now()) !== undefined) return
+  if (['starting', 'running', 'failed'].includes(seen.facts.job)) state.pending = { ...pending, restartedAt: now() }
 }
 
 export function wasRestartedForChange({ state: { pending } }: Pass): boolean {

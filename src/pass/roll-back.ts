@@ -36,7 +36,7 @@ export async function rollBack(pass: Pass, init: InitSystem, seen: Observation, 
   const healthy = isVerified(after)
   if (!signal.aborted || healthy) delete state.pending
   if (!signal.aborted) await noteFutile(pass, after)
-  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
+  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, registries: pending.registries, trigger: pass.options.trigger, healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
     healthy ? 'ECS agent rolled back to the last good credentials' : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
   return { action: 'rolled-back', verified: false }
 }
