@@ -2,22 +2,20 @@
 
 /**
  * Compilers would never earn what they cost: 6 MB of their own pages and 1 MB of what they make. To be called early. Not as an option of node, where
- * it would make Node reject its own code cache (30 ms); set from here it does not.
+ * it would make Node reject its own code cache (30 ms); set from here it does not. Nor a collection of V8's own some seconds after each pass, which
+ * would wake an idle process: giveBackMemory has done that.
  */
 export function interpretOnly(): void {
-  for (const flag of ['--no-opt', '--no-maglev', '--no-sparkplug']) process.getBuiltinModule('node:v8').setFlagsFromString(flag)
+  for (const flag of ['--no-opt', '--no-maglev', '--no-sparkplug', '--no-memory-reducer']) process.getBuiltinModule('node:v8').setFlagsFromString(flag)
 }
 
-/**
- * Growth, in bytes, that is worth a collection: about ten idle passes. After each it would be 40 ms of CPU more a poll on a busy machine, and in the
- * way of the next wake-up.
- */
-const WORTH_IT = 1.5 * 2 ** 20
+/** Growth, in bytes, that is worth a collection (25 ms of CPU): what most passes leave. The passes of a storm of events that find little to do leave less. */
+const WORTH_IT = 0.25 * 2 ** 20
 let floor = 0
 
 /**
- * Gives back what passes have left behind, where that is much. V8 collects when memory is asked for, which between two polls nobody does: without
- * this, what a start or a restart took stays taken, and a hundred idle passes take 5 MB more.
+ * Gives back what a pass has left behind. V8 collects when memory is asked for, which between two polls nobody does: without this, what a start or a
+ * restart took stays taken, and a hundred idle passes take 5 MB more.
  */
 export function giveBackMemory(): void {
   if (process.memoryUsage.rss() < floor + WORTH_IT) return
