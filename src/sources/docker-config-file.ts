@@ -115,13 +115,16 @@ function fileError(file: string, { code = 'unknown error' }: NodeJS.ErrnoExcepti
       fix: 'run `docker login registry.example.com` as root, name another file with --docker-config, or a secret with --secret-id',
     })
   }
-  const why = {
-    EACCES: 'permission denied', EPERM: 'permission denied', EISDIR: 'it is a directory', ENOTDIR: 'a part of the path is not a directory',
-    ELOOP: 'its symbolic links go in a circle', EMFILE: 'too many open files', ENFILE: 'too many open files', EIO: 'the disk failed',
-  }[code]
-  return new ServiceError('E_SOURCE_FILE', `could not read ${file}: ${why === undefined ? code : `${why} (${code})`}`, {
-    source: file,
-    fix: code === 'EACCES' ? 'run as root, or let this user read the file and enter its directories'
-      : code === 'EISDIR' ? 'name the file in it: --docker-config …/config.json' : undefined,
-  })
+  const asRoot = 'run as root, or let this user read the file and enter its directories'
+  const [why, fix] = {
+    EACCES: ['permission denied', asRoot],
+    EPERM: ['permission denied', asRoot],
+    EISDIR: ['it is a directory', 'name the file in it: --docker-config …/config.json'],
+    ENOTDIR: ['a part of the path is not a directory', `look at each part of it: namei -l ${file}`],
+    ELOOP: ['its symbolic links go in a circle', `look at each part of it: namei -l ${file}`],
+    EMFILE: ['too many open files', 'raise LimitNOFILE= of the unit'],
+    ENFILE: ['too many open files', 'the whole machine has too many; find which program holds them: lsof'],
+    EIO: ['the disk failed', 'look at dmesg, and replace the volume or the instance'],
+  }[code] ?? []
+  return new ServiceError('E_SOURCE_FILE', `could not read ${file}: ${why === undefined ? code : `${why} (${code})`}`, { source: file, fix })
 }

@@ -79,6 +79,9 @@ for (const { title, arch, make, environment = {}, emulator } of ROOTS) {
     const check = await run('check', '/root/good.json', '--json')
     t.match(JSON.parse(check.stdout), { ok: true, registries: ['registry.example.com'] })
 
+    const missing = await run('status', '--env-file', '/root/missing.env', '--json')
+    t.match(JSON.parse(missing.stdout), { ok: false, code: 'E_SETTINGS' }, 'Node, which has an option of that name, leaves ours to us')
+
     const sync = await run('sync', '--boot', '--timeout', '60s', '--json', '--probe', 'off')
     t.equal(sync.exitCode, 0, 'over TLS, by a name that only the configured DNS server knows')
     t.match(sync.stdout, /"ok":true/)
