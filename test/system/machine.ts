@@ -38,6 +38,7 @@ for (const docker of [true, false]) {
     })
 
     await t.test('a file that somebody spoilt is put right by systemctl reload', async (t) => {
+      await host.idle()
       const before = readFileSync(host.ecsConfig, 'utf8')
       writeFileSync(host.ecsConfig, 'ECS_CLUSTER=test\n')
       const written = host.event('ecs-config.written')
@@ -52,7 +53,7 @@ for (const docker of [true, false]) {
     await t.test('and by the poll', async (t) => {
       await machine.shell('sed -i "/REGCRED_INTERVAL/d" /etc/ecs-regcred/ecs-regcred.env; echo REGCRED_INTERVAL=2s >>/etc/ecs-regcred/ecs-regcred.env; systemctl restart ecs-regcred')
       await host.event('service.ready')
-      await host.idle()
+      await host.event('credentials.unchanged', ({ trigger }) => trigger === 'start')
       const before = readFileSync(host.ecsConfig, 'utf8')
       const written = host.event('ecs-config.written')
       writeFileSync(host.ecsConfig, 'ECS_CLUSTER=test\n')

