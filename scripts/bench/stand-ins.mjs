@@ -10,7 +10,9 @@ import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
+const REST_MS = 100
 const REGISTRY = 'registry.example.com:5000'
 const ARN = 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:registry-AbCdEf'
 
@@ -88,12 +90,14 @@ esac
     if (event === 'rename' && name === 'ecs.config') events.emit('renamed', performance.now())
   })
   let lastPass = ''
+  let passedAt = -Infinity
   const stateWatch = watch(stateDir, (_event, name) => {
     if (name !== 'next-pass') return
     const text = readFileSync(join(stateDir, name), 'utf8')
     if (text === lastPass || !text.endsWith('\n')) return
     lastPass = text
-    events.emit('pass', performance.now())
+    passedAt = performance.now()
+    events.emit('pass', passedAt)
   })
 
   const environment = {
@@ -111,6 +115,15 @@ esac
     refuse: (on) => (on ? writeFileSync(join(standIn, 'refuse'), '') : rmSync(join(standIn, 'refuse'))),
     /** The time of the next `restart` (of the ECS agent asked), `renamed` (ecs.config replaced) or `pass` (ended), on this process's clock. */
     next: async (event, withinMs = 60_000) => (await once(events, event, { signal: AbortSignal.timeout(withinMs) }))[0],
+    /**
+     * Resolves when a pass has ended after `since` and none has followed it: a restart's pass watches the ECS agent, and one rename over a file may be
+     * heard of twice. An event that comes before would be measured with the rest of those.
+     */
+    atRest: async (since = -Infinity) => {
+      for (const end = performance.now() + 60_000; passedAt < since || passedAt === -Infinity || performance.now() - passedAt < REST_MS; await sleep(REST_MS / 4)) {
+        if (performance.now() > end) throw new Error('the service does not come to rest')
+      }
+    },
     /** Starts the program; `ready` resolves with the milliseconds to `service.ready`. */
     start: (program, args, extra = {}) => {
       const began = performance.now()

@@ -6,7 +6,6 @@ export async function wake({ programs, brief, report }) {
   const repetitions = brief ? 5 : 500
   for (const [name, words] of Object.entries(programs)) {
     const budget = name === 'release' ? { p50: 10, p99: 25 } : undefined
-    // The pass that follows a restart watches the ECS agent; the next event waits until it is verified.
     await measure({ words, source: 'file', repetitions }, 'file change', async (machine, _service, n) => machine.login(`password-${n}`), (...row) => report(`${name}: ${row[0]}`, 'ms', row[1], row[0].endsWith('file') ? budget : undefined))
     await measure({ words, source: 'secret', repetitions }, 'SIGHUP, new version of a secret (two calls over TLS)', async (machine, service, n) => {
       machine.login(`password-${n}`)
@@ -23,9 +22,9 @@ async function measure({ words, source, repetitions }, event, change, row) {
   try {
     const service = machine.start(words, ['run'])
     await service.ready
-    await machine.next('pass')
+    await machine.atRest()
     for (let n = 0; n < repetitions; n++) {
-      const [renamed, restarted, passed] = [machine.next('renamed'), machine.next('restart'), machine.next('pass')]
+      const [renamed, restarted] = [machine.next('renamed'), machine.next('restart')]
       let began = performance.now()
       const send = await change(machine, service, n)
       if (send !== undefined) {
@@ -33,8 +32,9 @@ async function measure({ words, source, repetitions }, event, change, row) {
         send()
       }
       written.push(await renamed - began)
-      asked.push(await restarted - began)
-      await passed
+      const restartedAt = await restarted
+      asked.push(restartedAt - began)
+      await machine.atRest(restartedAt)
     }
     await service.stop()
   } finally {
@@ -51,14 +51,15 @@ async function drifted({ words, repetitions }, row) {
   try {
     const service = machine.start(words, ['run'])
     await service.ready
-    await machine.next('pass')
+    await machine.atRest()
     for (let n = 0; n < repetitions; n++) {
       writeFileSync(machine.ecsConfig, 'ECS_CLUSTER=bench\n')
-      const [renamed, passed] = [machine.next('renamed'), machine.next('pass')]
+      const renamed = machine.next('renamed')
       const began = performance.now()
       service.child.kill('SIGHUP')
-      values.push(await renamed - began)
-      await passed
+      const renamedAt = await renamed
+      values.push(renamedAt - began)
+      await machine.atRest(renamedAt)
     }
     await service.stop()
   } finally {
