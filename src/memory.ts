@@ -18,7 +18,8 @@ let floor = 0
  * restart took stays taken, and a hundred idle passes take 5 MB more.
  */
 export function giveBackMemory(): void {
-  if (process.memoryUsage.rss() < floor + WORTH_IT) return
+  const resident = residentBytes()
+  if (resident === undefined || resident < floor + WORTH_IT) return
   const v8 = process.getBuiltinModule('node:v8')
   // `gc` is a function of contexts made while the flag is set (the option itself: see above).
   v8.setFlagsFromString('--expose-gc')
@@ -28,5 +29,14 @@ export function giveBackMemory(): void {
   // its one argument, and collect only what is young.
   if (parseInt(process.versions.node) >= 24) collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   else collect()
-  floor = process.memoryUsage.rss()
+  floor = residentBytes() ?? resident
+}
+
+/** Undefined where the kernel does not say: Node reads a file of /proc for it, which takes a file descriptor, and throws where there is none to spare. */
+function residentBytes(): number | undefined {
+  try {
+    return process.memoryUsage.rss()
+  } catch {
+    return undefined
+  }
 }

@@ -23,9 +23,12 @@ export async function runService(service: Service, signal: AbortSignal): Promise
   const wakeup = new Wakeup<(typeof STRONGEST_FIRST)[number]>(STRONGEST_FIRST)
   service.onSignal(() => wakeup.wake('signal'))
   // Watch first, then read: what changes in between is a wake-up, not a loss. Where there is no watch, the poll looks all the same.
+  let told: string | undefined
   const watch = async (): Promise<boolean> => source.watch(() => wakeup.wake('file'), signal).then(() => true, (error: unknown) => {
     if (!(error instanceof ServiceError)) throw error
-    log.warn({ event: 'source.failed', source: source.label, code: error.code, fix: error.details.fix }, `${error.message}; it is polled until then`)
+    const level = error.message === told ? 'debug' : 'warn'
+    log[level]({ event: 'source.failed', source: source.label, code: error.code, fix: error.details.fix }, `${error.message}; it is polled until that works`)
+    told = error.message
     return false
   })
   let watching = await watch()

@@ -5,11 +5,9 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Redacted } from '../src/core/redacted.js'
-import { ServiceError } from '../src/errors.js'
 import { acquireLock } from '../src/host/lock.js'
 import { createLogger } from '../src/log.js'
 import { reconcile } from '../src/reconcile.js'
-import { runService } from '../src/service.js'
 import { readSettings } from '../src/settings.js'
 import type { CredentialSource } from '../src/sources/source.js'
 import { type Machine, testMachine } from './fixtures/machine.js'
@@ -41,12 +39,12 @@ function replaceInit(machine: Machine, name: string, script: string): void {
 }
 
 /** A pass of the machine in this process, its source at hand. */
-function inProcess(machine: Machine, source: Partial<CredentialSource>) {
+function inProcess(machine: Machine) {
   const document = (password: string) => ({ source: 'the test', content: new Redacted<Uint8Array>(Buffer.from(JSON.stringify({ auths: { [machine.host]: { auth: authOf(password) } } }))) })
   return {
     settings: readSettings(machine.environment, {}),
     log: createLogger('silent', 2),
-    source: { kind: 'file', label: 'the test', watch: async () => {}, read: async () => ({ version: undefined, documents: [document('first-password')] }), ...source } satisfies CredentialSource,
+    source: { kind: 'file', label: 'the test', watch: async () => {}, read: async () => ({ version: undefined, documents: [document('first-password')] }) } satisfies CredentialSource,
     document,
   }
 }
@@ -142,7 +140,7 @@ void t.test('sync that waits for the lock ends with its own --timeout', async (t
 void t.test('a pass that is stopped once it has read the source claims no success', async (t) => {
   const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_PROBE: 'off' } })
   const stop = new AbortController()
-  const here = inProcess(machine, {})
+  const here = inProcess(machine)
   const source = { ...here.source, read: async () => {
     stop.abort()
     return { version: undefined, documents: [here.document('first-password')] }
@@ -345,21 +343,6 @@ void t.test('a lost last good copy ends the way back with its reason, and withou
   t.ok(machine.state()['setAside'])
   await machine.run('sync', '--force')
   t.equal(machine.state()['setAside'], undefined, 'it stands in the file, and a person wants it there')
-})
-
-void t.test('a source that cannot be watched is polled, and watched as soon as that works', async (t) => {
-  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: QUICK })
-  const stop = new AbortController()
-  let watches = 0
-  const here = inProcess(machine, { watch: async () => {
-    if (++watches < 3) throw new ServiceError('E_SOURCE_FILE', 'could not watch it: ENOSPC')
-  } })
-  let passes = 0
-  await runService({ ...here, onSignal: () => {}, afterPass: async () => {
-    if (++passes === 4) stop.abort()
-  } }, stop.signal)
-  t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
-  t.equal(watches, 3)
 })
 
 void t.test('a write that does not come to be leaves the unverified change before it pending', async (t) => {

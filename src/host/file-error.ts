@@ -32,7 +32,7 @@ export function fileError(code: FileErrorCode, attempt: string, path: string, er
   // Node's message repeats errno and paths (temp file's included); a message of ours does not start with the errno.
   const reason = message.startsWith(`${errno}:`) ? systemWords(errno) ?? message : message
   const during = syscall === undefined ? errno : `${errno}, ${syscall}`
-  return new ServiceError(code, `cannot ${attempt} ${path}: ${reason} (${during})`, { fix: FIXES[errno]?.(path), cause: error })
+  return new ServiceError(code, `cannot ${attempt} ${path}: ${reason} (${during})`, { fix: FIXES[errno]?.(path) ?? `look at dmesg, and at the file system that it is on: findmnt --target ${path}`, cause: error })
 }
 
 function systemWords(errno: string): string | undefined {

@@ -36,7 +36,8 @@ async function readWhole(file: string, signal: AbortSignal): Promise<Buffer> {
   try {
     let changed = (): void => {}
     let change = new Promise<void>((wake) => (changed = wake))
-    await watchPath(file, () => changed(), watching.signal)
+    // Where the system refuses the watch, the document is read again once it has settled.
+    await watchPath(file, () => changed(), watching.signal).catch(() => {})
     for (const end = performance.now() + MAX_WAIT_MS; ; ) {
       signal.throwIfAborted()
       const { content, mtimeMs } = await readOnce(file, signal)
@@ -87,7 +88,7 @@ async function readOnce(file: string, signal: AbortSignal): Promise<{ content: B
     handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
     const stats = await handle.stat()
     if (stats.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' })
-    if (!stats.isFile()) throw new ServiceError('E_SOURCE_FILE', `could not read ${file}: it is not a regular file`, { source: file })
+    if (!stats.isFile()) throw new ServiceError('E_SOURCE_FILE', `could not read ${file}: it is not a regular file`, { source: file, fix: 'name the config.json that docker login writes' })
     const chunks: Buffer[] = []
     // Until its end, not until its size: it may have grown since.
     for (let length = 0; ; ) {
@@ -125,6 +126,6 @@ function fileError(file: string, { code = 'unknown error' }: NodeJS.ErrnoExcepti
     EMFILE: ['too many open files', 'raise LimitNOFILE= of the unit'],
     ENFILE: ['too many open files', 'the whole machine has too many; find which program holds them: lsof'],
     EIO: ['the disk failed', 'look at dmesg, and replace the volume or the instance'],
-  }[code] ?? []
+  }[code] ?? [undefined, `look at dmesg, and at the file system that it is on: findmnt --target ${file}`]
   return new ServiceError('E_SOURCE_FILE', `could not read ${file}: ${why === undefined ? code : `${why} (${code})`}`, { source: file, fix })
 }

@@ -3,7 +3,7 @@
  * on the way replaced or not there yet. Every directory that the path leads through is watched for the one name that the path takes in it. The
  * file is watched as well: where it is bind-mounted, its directory hears nothing of a write.
  */
-import { watch as watchDirectory } from 'node:fs'
+import { type FSWatcher, watch as watchDirectory } from 'node:fs'
 import { lstat, readlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ServiceError } from '../errors.js'
@@ -92,15 +92,17 @@ async function openWatcher(trail: Trail, hear: (event: Touch) => void, signal: A
   }
   // `raw`, not `change`: chokidar drops a `change` that follows another one within 50 ms, and a second write would wait for the poll.
   watcher.on('raw', (event: string, name: string | null, details: unknown) => touched(event, name, (details as { watchedPath: string }).watchedPath))
-  const root = watchDirectory('/', (event, name) => touched(event, name, '/'))
+  let root: FSWatcher | undefined
   const close = async (): Promise<void> => {
-    root.close()
+    root?.close()
     await watcher.close()
   }
   const opened = new AbortController()
   try {
+    // It throws where the system refuses; chokidar emits.
+    root = watchDirectory('/', (event, name) => touched(event, name, '/'))
     await new Promise<void>((resolve, reject) => {
-      root.on('error', reject)
+      root?.on('error', reject)
       watcher.on('error', reject)
       watcher.on('ready', resolve)
       if (paths.length === 0) resolve()

@@ -320,7 +320,7 @@ t.test('a file that cannot be read is an error that says what to do, and quotes 
   t.match(await failure(join(root, 'plain.json/config.json')), { code: 'E_SOURCE_FILE', message: /not a directory/ })
   t.match(await failure(join(root, 'big.json')), { code: 'E_TOO_BIG' })
   await promisify(execFile)('mkfifo', [join(root, 'pipe')])
-  t.match(await failure(join(root, 'pipe')), { code: 'E_SOURCE_FILE', message: /not a regular file/ })
+  t.match(await failure(join(root, 'pipe')), { code: 'E_SOURCE_FILE', message: /not a regular file/, details: { fix: String } })
 })
 
 t.test('a file that this user may not read is an error, and is watched all the same', { skip: process.getuid?.() !== 0 && 'needs root' }, async (t) => {

@@ -132,6 +132,25 @@ void t.test('a call that fails as on a disk that is full, read-only, forbidden o
   t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
 })
 
+void t.test('a service that may open nothing more says so, stays, and recovers', async (t) => {
+  const rig = await rotatingMachine(t)
+  rig.change()
+  const service = rig.start()
+  await rig.converged(t, service)
+  const limit = (files: string): unknown => execFileSync('prlimit', ['--pid', String(service.child.pid), `--nofile=${files}:`])
+  limit('3')
+  rig.change()
+  // Regression: looking at its own memory after a pass takes a file descriptor too, and the service ended there.
+  for (let look = 0; look < 3; look++) {
+    const told = Promise.race(['source.failed', 'pass.failed'].map((event) => service.next(event, ({ msg }) => /EMFILE/.test(String(msg)))))
+    service.child.kill('SIGHUP')
+    t.match(await within(60_000, service, told), { level: 'error', fix: 'raise LimitNOFILE= of the unit' })
+  }
+  limit('1024')
+  await rig.converged(t, service)
+  t.equal(await service.stop(), 0)
+})
+
 void t.test('a file system that is really full, or read-only', async (t) => {
   for (const folder of ['etc/ecs', 'var/lib/ecs-regcred']) {
     const rig = await rotatingMachine(t)

@@ -1,7 +1,7 @@
 /**
  * The service against real servers that fail: moto's Secrets Manager (MOTO_SERVER, the path of moto_server) and Debian's docker-registry, each
- * behind the fault proxy; a name that does not resolve until /etc/hosts says it; clocks that jump (libfaketime). Each is skipped where its part is
- * missing. Needs root for a mount of its own.
+ * behind the fault proxy; a name that does not resolve until /etc/hosts says it; inotify used up; clocks that jump (libfaketime). Each is skipped
+ * where its part is missing. Needs root for namespaces of its own.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { CreateSecretCommand, DeleteSecretCommand, PutSecretValueCommand, Restor
 import t, { type Test } from 'tap'
 import { httpRequest } from '../../src/http-request.js'
 import { answerWith, awsError, cutShort, onlyFor, reset, startFaultProxy, type Fault } from '../fixtures/fault-proxy.js'
-import { PROGRAM, followService } from '../fixtures/machine.js'
+import { PROGRAM, followService, testMachine } from '../fixtures/machine.js'
 import { encoded, linesSince, secretMachine } from '../fixtures/secret-machine.js'
 
 const MOTO = process.env['MOTO_SERVER']
@@ -106,6 +106,36 @@ t.test('a name that begins to resolve', skip(process.getuid?.() === 0 ? false : 
   t.equal(machine.file(), machine.fileWith('first-password'))
   t.equal(await service.stop(), 0)
 })
+
+// On an instance full of containers and log shippers, root's are used up. A user namespace has limits of its own.
+for (const [what, errno] of [['instances', 'EMFILE'], ['watches', 'ENOSPC']] as const) {
+  t.test(`no inotify ${what} left: the source is polled, and watched as soon as there are some`, skip(process.getuid?.() === 0 ? false : 'needs root'), async (t) => {
+    const machine = await testMachine(t, { settings: { REGCRED_INTERVAL: '1s', REGCRED_LOG_LEVEL: 'debug' } })
+    const rotate = (password: string): void => {
+      machine.registry.password = password
+      machine.login(password)
+    }
+    const limit = `/proc/sys/user/max_inotify_${what}`
+    rotate('first-password')
+    await machine.startEcsAgent()
+    const child = spawn('unshare', ['--user', '--map-root-user', 'sh', '-c', `echo 0 >${limit}; exec "$@"`, 'sh', process.execPath, PROGRAM, 'run'], { env: machine.environment, stdio: ['ignore', 'pipe', 'pipe'] })
+    t.teardown(() => child.kill('SIGKILL'))
+    const service = followService(child)
+    t.match(await service.next('source.failed'), { level: 'warn', code: 'E_SOURCE_FILE', msg: new RegExp(`could not watch .*${errno}`), fix: `sysctl fs.inotify.max_user_${what}=` })
+    await service.next('ecs-agent.verified', ({ trigger }) => trigger === 'start')
+    rotate('second-password')
+    t.match(await service.next('ecs-agent.verified'), { trigger: 'poll' })
+    t.equal(service.lines.filter(({ event, level }) => event === 'source.failed' && level === 'warn').length, 1, 'said once')
+
+    execFileSync('nsenter', [`--user=/proc/${child.pid}/ns/user`, '--preserve-credentials', 'sh', '-c', `echo 1000 >${limit}`])
+    // Two polls: the watch is tried at the beginning of each.
+    for (let polls = 0; polls < 2; polls++) await service.next('credentials.unchanged', ({ trigger }) => trigger === 'poll')
+    const heard = service.next('credentials.read', ({ trigger }) => trigger === 'file')
+    rotate('third-password')
+    await heard
+    t.equal(await service.stop(), 0)
+  })
+}
 
 t.test('a clock that jumps years ahead and back moves no poll and no restart, and loses no rotation', skip(FAKETIME === undefined && 'needs libfaketime'), async (t) => {
   const clock = join(t.testdir({ clock: '+0' }), 'clock')
