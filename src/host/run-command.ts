@@ -1,3 +1,6 @@
+import type { ChildProcess } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Options } from 'execa'
 
 export type CommandResult = {
@@ -27,10 +30,10 @@ export async function runCommand(
   file: string, args: readonly string[], { timeoutMs }: { readonly timeoutMs: number }, signal: AbortSignal,
 ): Promise<CommandResult> {
   signal.throwIfAborted()
-  const { execa } = await import('execa')
-  const child = execa(file, args, {
-    cwd: '/', env: childEnvironment(process.env), extendEnv: false, stdin: 'ignore', detached: true, reject: false, maxBuffer: MAX_OUTPUT_BYTES,
-  } satisfies Options)
+  const child = await start(file, args)
+  if (typeof child === 'string') {
+    return { command: [file, ...args].join(' '), exitCode: undefined, stdout: '', stderr: '', timedOut: false, notFound: false, outcome: `could not be run (${child})` }
+  }
   let timedOut = false
   let killTimer: NodeJS.Timeout | undefined
   const end = (): void => {
@@ -47,22 +50,45 @@ export async function runCommand(
     end()
   }, timeoutMs)
   signal.addEventListener('abort', end, { once: true })
-  const result = await child
+  const result = await child.ended
   clearTimeout(limit)
   clearTimeout(killTimer)
   signal.removeEventListener('abort', end)
   signal.throwIfAborted()
 
+  // None where the kernel refused the process at once (ENOMEM).
+  const { stdout = '', stderr = '' } = result
   const notFound = result.code === 'ENOENT'
-  const said = (result.stderr || result.stdout).trim().replaceAll(/\s*\n\s*/g, ' / ')
+  const said = (stderr || stdout).trim().replaceAll(/\s*\n\s*/g, ' / ')
   const how = timedOut ? `no answer within ${timeoutMs / 1000} s`
     : notFound ? 'no such program on PATH'
       : result.isMaxBuffer ? 'too much output'
         : result.exitCode !== undefined ? `exit status ${result.exitCode}`
           : result.signal ? `ended by ${result.signal}` : `could not be run (${result.code ?? 'unknown error'})`
   return {
-    command: [file, ...args].join(' '), exitCode: timedOut ? undefined : result.exitCode, stdout: result.stdout, stderr: result.stderr, timedOut, notFound,
+    command: [file, ...args].join(' '), exitCode: timedOut ? undefined : result.exitCode, stdout, stderr, timedOut, notFound,
     outcome: said === '' ? how : `${how}: ${said.slice(0, 500)}`,
+  }
+}
+
+/** @returns the errno where no file descriptor is left: Node then makes no pipes, execa (9.6) throws, and the child's `error` is heard by nobody */
+async function start(file: string, args: readonly string[]) {
+  const { execa } = await import('execa')
+  let errno: string | undefined
+  const listen = (message: unknown): void => void (message as { process: ChildProcess }).process.on('error', ({ code }: NodeJS.ErrnoException) => (errno = code))
+  subscribe('child_process', listen)
+  try {
+    const ended = execa(file, args, {
+      cwd: '/', env: childEnvironment(process.env), extendEnv: false, stdin: 'ignore', detached: true, reject: false, maxBuffer: MAX_OUTPUT_BYTES,
+    } satisfies Options)
+    // In an object: a promise returned would be waited for.
+    return { ended, pid: ended.pid, stdout: ended.stdout, stderr: ended.stderr }
+  } catch (error) {
+    await nextTurn()
+    if (errno === undefined) throw error
+    return errno
+  } finally {
+    unsubscribe('child_process', listen)
   }
 }
 

@@ -135,9 +135,9 @@ async function readTrail(path: string): Promise<Trail> {
     }
     const here = join(directory, name)
     names.set(directory, (names.get(directory) ?? new Set()).add(name))
-    const stats = await lstat(here, { bigint: true }).catch(() => undefined)
+    const stats = await lstat(here, { bigint: true }).catch((error: NodeJS.ErrnoException) => absent(here, error))
     if (stats?.isSymbolicLink()) {
-      const target = await readlink(here).catch(() => undefined)
+      const target = await readlink(here).catch((error: NodeJS.ErrnoException) => absent(here, error))
       identity.push(`${here} -> ${target}`)
       if (target === undefined || ++links > MAX_LINKS) break
       if (target.startsWith('/')) directory = '/'
@@ -152,4 +152,10 @@ async function readTrail(path: string): Promise<Trail> {
     }
   }
   return { names, file: undefined, identity: identity.join('\n') }
+}
+
+/** Undefined for what is not there, or not for us to see. What a failing disk says of a path is no answer, and would be watched from then on. */
+function absent(path: string, { code }: NodeJS.ErrnoException): undefined {
+  if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP', 'ENAMETOOLONG', 'EINVAL'].includes(String(code))) return
+  throw new ServiceError('E_SOURCE_FILE', `could not watch ${path}: ${code}`, { fix: `look at dmesg, and at the file system that it is on: findmnt --target ${path}` })
 }

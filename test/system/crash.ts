@@ -15,6 +15,7 @@ import { rotatingMachine, type Service, within } from './fixtures/rotations.js'
 
 const number = (name: string, fallback: number): number => Number(process.env[name] ?? fallback)
 const KILLS = number('REGCRED_TEST_KILLS', 200)
+const FAULTS = number('REGCRED_TEST_FAULTS', 60)
 const ROTATIONS = number('REGCRED_TEST_ROTATIONS', 100)
 const SECONDS = number('REGCRED_TEST_SECONDS', 150)
 
@@ -127,6 +128,43 @@ void t.test('a call that fails as on a disk that is full, read-only, forbidden o
   await rig.converged(t, service)
   t.strictSame([...said.keys()].sort(), ['EACCES', 'EIO', 'EMFILE', 'ENOSPC', 'EROFS'], 'each was met and told')
   for (const message of said.values()) t.comment(message)
+  rig.assertSecret(t, service)
+  t.equal(await service.stop(), 0)
+  t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
+})
+
+void t.test('any call that fails, at any moment, is told with its fix, and is not the end', async (t) => {
+  const rig = await rotatingMachine(t)
+  const reader = rig.reader()
+  await reader.reading
+  rig.change()
+  const service = rig.start()
+  await rig.converged(t, service)
+  const faults = [
+    'openat:EMFILE', 'openat:EACCES', 'statx:EIO', 'fstat:EIO', 'getdents64:EIO', 'readlink:EIO', 'pread64:EIO', 'mkdir:EACCES', 'fchmod:EPERM', 'fsync:EIO', 'rename:EIO', 'unlink:EIO',
+    'inotify_add_watch:ENOSPC', 'socket:EMFILE', 'connect:ECONNREFUSED', 'pipe2:EMFILE', 'socketpair:EMFILE', 'clone:ENOMEM', 'clone:EAGAIN', 'clone3:EAGAIN', 'vfork:EAGAIN',
+  ]
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(Math.random() * from.length)] as T
+  const deadline = performance.now() + SECONDS * 1000
+  let met = 0
+  let rounds = 0
+  for (; rounds < FAULTS && performance.now() < deadline; rounds++) {
+    const [name, errno] = pick(faults).split(':')
+    const first = 1 + Math.floor(Math.random() ** 2 * 15)
+    const inject = `${name}:error=${errno}:when=${first}${pick(['', `..${first + 4}`])}`
+    const thread = pick(['main', 'worker'] as const)
+    const strace = await attach(t, rig.fileThreads(service)[thread], inject)
+    const from = service.lines.length
+    rig.change()
+    await rig.converged(t, service)
+    await strace.detach()
+    if (strace.hit() !== undefined) met++
+    for (const line of service.lines.slice(from)) {
+      if (line.level === 'error') t.match(line, { code: /^E_(?!BUG)/, fix: String }, `${thread}, ${inject}: ${strace.hit()}`)
+    }
+  }
+  t.ok(met >= rounds / 10, `${met} of ${rounds} faults met a call`)
+  t.comment(`${met} of ${rounds} faults met a call`)
   rig.assertSecret(t, service)
   t.equal(await service.stop(), 0)
   t.strictSame((await reader.stop()).wrong, [], 'the parallel reader saw whole files only')
