@@ -22,7 +22,7 @@ export function canonicalRegistry(name: string, details: ErrorDetails = {}): str
   const bare = withoutScheme(name, refuse)
   checkShape(bare, refuse)
   const slash = bare.indexOf('/')
-  const host = checkHost((slash < 0 ? bare : bare.slice(0, slash)).toLowerCase(), refuse)
+  const host = checkHost(slash < 0 ? bare : bare.slice(0, slash), refuse)
   const path = checkPath(slash < 0 ? '' : bare.slice(slash), host, refuse)
   if (HUB_HOSTS.has(host.replace(/:443$/, ''))) {
     const hubPath = path.replace(/^v[12](\/|$)/, '')
@@ -72,13 +72,15 @@ function checkShape(bare: string, refuse: Refuse): void {
 
 const IMAGE_FIX = 'that names an image; write the registry, or the path of the repository without tag and digest'
 
-/** docker's reference grammar for a domain; anything else matches no image. */
-function checkHost(host: string, refuse: Refuse): string {
+/** The host in lower case, by docker's reference grammar for a domain; anything else matches no image. */
+function checkHost(written: string, refuse: Refuse): string {
+  const host = written.toLowerCase()
   const [domain = '', port] = host.split(':')
   if (host.length > 255 || !domain.split('.').every((label) => /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(label))) throw refuse('a registry\'s name is not a host')
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65535)) throw refuse(`a registry's port is not in 1 to 65535${shown(domain)}`)
   if (!host.includes('.') && port === undefined && host !== 'localhost') {
-    throw refuse(`a registry's name has neither domain nor port${shown(host)}; the ECS agent takes such an image to be on Docker Hub`)
+    // Shown as written: in lower case, a token in the registry's place may read as words.
+    throw refuse(`a registry's name has neither domain nor port${shown(written)}; the ECS agent takes such an image to be on Docker Hub`)
   }
   return host
 }

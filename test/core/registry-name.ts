@@ -53,6 +53,19 @@ t.test('what is no registry is refused, and a login in it is not shown', (t) => 
   t.end()
 })
 
+// Regression: `wJalr-XUtnFEMI` in a registry's place was shown in lower case, in which it reads as two words.
+t.test('a token in the place of a registry is not shown in lower case either', (t) => {
+  for (const token of ['wJalr-XUtnFEMI', 'Qvvj-vQPp-qPpJp', 'https://QvvjvQPp/app']) {
+    try {
+      canonicalRegistry(token)
+      t.fail(`took ${token}`)
+    } catch (error) {
+      t.match(error, { code: 'E_REGISTRY_KEY', message: /^a registry's name has neither domain nor port; the ECS agent/ })
+    }
+  }
+  t.end()
+})
+
 t.test('a name is canonical or refused, whatever it is', (t) => {
   fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.webUrl({ withQueryParameters: true }), fc.domain()), (name) => {
     try {
