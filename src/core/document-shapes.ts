@@ -5,7 +5,7 @@ import type { DocumentContext } from './document-context.js'
 import type { JsonArray, JsonNode, JsonObject } from './json.js'
 import { isTame, shownName, shownNames, shownRegistry } from './key-name.js'
 import { ACCEPTED_SHAPES, registryRequired } from './plain-credential.js'
-import { membersNamed, noAuth, PASSWORD_NAMES, readEntry, REGISTRY_NAMES, stringMember, USERNAME_NAMES, wrongType } from './registry-entry.js'
+import { membersNamed, noAuth, onlyMember, PASSWORD_NAMES, readEntry, REGISTRY_NAMES, stringMember, USERNAME_NAMES, wrongType } from './registry-entry.js'
 import { canonicalRegistry, leftOut } from './registry-name.js'
 
 /** A registry as a document names it, with what it holds. */
@@ -25,8 +25,8 @@ export function readShape(context: DocumentContext, root: JsonNode): Shape {
   const wrapped = kubernetesDocument(context, root)
   if (wrapped?.type === 'string') return { text: wrapped.value, within: wrapped }
   if (wrapped) return readShape(context, wrapped)
-  const auths = root.members.get('auths')
-  if (auths && auths.type !== 'null') return { entries: readConfig(context, root, auths) }
+  const auths = onlyMember(context, root, ['auths']) // in any case of its letters: docker is Go
+  if (auths) return { entries: readConfig(context, root, auths) }
   const list = root.members.get('credentials')
   if (list?.type === 'array') return { entries: readList(context, list) }
   if (isFlat(root)) return { entries: [readFlat(context, root)] }
@@ -87,7 +87,7 @@ type Stores = { readonly store: string | undefined; readonly helpers: ReadonlyMa
 
 function credentialStores(context: DocumentContext, root: JsonObject): Stores {
   const store = stringMember(context, root, ['credsstore'])?.value
-  const [helpers] = membersNamed(root, ['credhelpers'])
+  const helpers = onlyMember(context, root, ['credhelpers'])
   if (helpers && helpers.type !== 'object') throw wrongType(context, helpers, 'object')
   const named = [...(helpers?.members ?? [])].flatMap(([name, value]): [string, string][] => (value.type === 'string' ? [[name, value.value]] : []))
   return { store: store === '' ? undefined : store, helpers: new Map(named) }

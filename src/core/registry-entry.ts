@@ -52,12 +52,17 @@ export function noAuth(context: DocumentContext, name: string, node: JsonNode): 
  * @throws {ServiceError} E_ALIAS_CONFLICT for two of them, E_TYPE for anything but a string
  */
 export function stringMember(context: DocumentContext, object: JsonObject, names: readonly string[]): JsonString | undefined {
+  const found = onlyMember(context, object, names)
+  if (found && found.type !== 'string') throw wrongType(context, found, 'string')
+  return found
+}
+
+/** @throws {ServiceError} E_ALIAS_CONFLICT for two members that go by any of these names */
+export function onlyMember(context: DocumentContext, object: JsonObject, names: readonly string[]): JsonNode | undefined {
   const [found, second] = membersNamed(object, names)
-  if (!found) return undefined
   if (second) {
-    throw refusal(context, 'E_ALIAS_CONFLICT', `${shownName(String(found.name))} and ${shownName(String(second.name))} mean the same; keep one`, 'keep one of the two', second)
+    throw refusal(context, 'E_ALIAS_CONFLICT', `${shownName(String(found?.name))} and ${shownName(String(second.name))} mean the same; keep one`, 'keep one of the two', second)
   }
-  if (found.type !== 'string') throw wrongType(context, found, 'string')
   return found
 }
 

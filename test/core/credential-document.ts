@@ -29,6 +29,8 @@ const accepted: readonly (readonly [title: string, document: string | Uint8Array
   ['A1 a docker config.json', config, A1],
   ['A1 every other member of a config.json is nothing to us',
     `{"auths":${A1},"currentContext":"x","plugins":{},"psFormat":"t","proxies":{"default":{}},"detachKeys":"ctrl-q","aliases":{"a":"b"},"whatever":[1,null,true]}`, A1],
+  // Regression: it counted as a config.json without registries, which --allow-empty takes for an order to blank the file.
+  ['A1 auths in other letters, which docker reads too', `{"Auths":${A1}}`, A1],
   ['A2 a bare .dockercfg with an e-mail address', `{"${HUB}":{"auth":"YWNtZS1ib3Q6ZGNrcl9wYXRfRVhBTVBMRTEyMw==","email":"ops@example.com"}}`,
     `{"${HUB}":{"auth":"YWNtZS1ib3Q6ZGNrcl9wYXRfRVhBTVBMRTEyMw=="}}`],
   ['A3 username and password without auth', '{"auths":{"ghcr.io":{"username":"octocat","password":"ghp_EXAMPLE"}}}', A3],
@@ -223,6 +225,7 @@ const refused: readonly (readonly [string, string | Uint8Array, ErrorCode, {
   ['auth and user that differ', auths('r.io', { auth: b64(`ci:${secret}`), username: 'Qx81-zz02' }), 'E_AUTH_CONFLICT', {}],
   ['two names for the password', `{"registry":"r.io","username":"ci","password":"${secret}","token":"${secret}"}`, 'E_ALIAS_CONFLICT', { says: /"password" and "token" mean the same/ }],
   ['two names for the registry', `{"registry":"r.io","host":"r.io","username":"ci","password":"${secret}"}`, 'E_ALIAS_CONFLICT', {}],
+  ['two names for auths', `{"auths":${A1},"Auths":${A1}}`, 'E_ALIAS_CONFLICT', { says: /"auths" and "Auths" mean the same/ }],
   ['two Kubernetes documents', JSON.stringify({ data: { '.dockerconfigjson': b64(config), '.dockercfg': b64(A1) } }), 'E_ALIAS_CONFLICT', {}],
   ['an identity token', auths('registry.example.com', { auth: b64('00000000-0000:'), identitytoken: secret }), 'E_IDENTITY_TOKEN', {
     says: /registry\.example\.com: an identity token cannot be carried by dockercfg; use an access token or a robot account/ }],
