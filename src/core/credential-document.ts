@@ -10,7 +10,9 @@ import { readEnvironment } from './ecs-config.js'
 import { parseJson, pathOf } from './json.js'
 import type { JsonNode } from './json.js'
 import { shownName, shownNames, shownRegistry } from './key-name.js'
-import { ACCEPTED_SHAPES, readPlainCredential } from './plain-credential.js'
+import { checkLogin } from './login.js'
+import { ACCEPTED_SHAPES, readPlainCredential, registryRequired } from './plain-credential.js'
+import { canonicalRegistry } from './registry-name.js'
 
 export type DocumentOptions = {
   /** Names the origin in messages, e.g. `secret prod/registry (version 3f2a9c01)`. */
@@ -85,7 +87,10 @@ function readText(context: DocumentContext): readonly NamedCredential[] {
   const text = context.text.trim()
   if (text === '') return []
   if (/^[ \t]*(export +)?ECS_ENGINE_AUTH_(TYPE|DATA)[ \t]*=/m.test(text)) return readEcsConfig(context)
-  if (/^[{["]/.test(text) && !text.startsWith('{{')) return readValue(context, parseJson(context))
+  if (/^[{["]/.test(text) && !text.startsWith('{{')) {
+    const root = parseJson(context)
+    return isKeyFile(root) ? [readKeyFile(context, root)] : readValue(context, root)
+  }
   // As `kubectl get secret -o jsonpath` prints it. With a user given, the text is that user's token, whatever it is the base64 of.
   const inner = context.username === undefined ? unwrap(text) : text
   if (inner !== text) {
@@ -94,6 +99,23 @@ function readText(context: DocumentContext): readonly NamedCredential[] {
   }
   const [registry, credential] = readPlainCredential(context)
   return [{ registry, credential, node: context.within ?? { type: 'null', at: 0, parent: undefined, name: undefined } }]
+}
+
+/** A service account's key file, as Google hands it out: JSON, and as a whole the password of the user _json_key. */
+function isKeyFile(root: JsonNode): boolean {
+  const type = root.type === 'object' ? root.members.get('type') : undefined
+  return type?.type === 'string' && type.value === 'service_account'
+}
+
+function readKeyFile(context: DocumentContext, root: JsonNode): NamedCredential {
+  if (context.username !== '_json_key') {
+    throw refusal(context, 'E_UNKNOWN_SHAPE', 'holds a service account\'s key file, which is a password of the user _json_key',
+      'say so: --username _json_key --registry europe-docker.pkg.dev (REGCRED_USERNAME, REGCRED_REGISTRY)', root)
+  }
+  if (context.registry === undefined) throw registryRequired(context, root)
+  const registry = canonicalRegistry(context.registry, { source: context.source })
+  const credential = checkLogin(context, { username: context.username, password: context.text }, { name: shownRegistry(registry), node: root })
+  return { registry, credential, node: root }
 }
 
 /** An ecs.config of either type: what its author meant, where the ECS agent itself might take nothing from it. */

@@ -44,7 +44,8 @@ function decodeLogin(text: string): Login | undefined {
   if (!decoded.ok) return undefined
   const bytes = Buffer.from(decoded.bytes)
   const plain = bytes.toString('utf8')
-  if (!bytes.equals(Buffer.from(plain)) || !/^[^:\p{Cc}]+:[^\p{Cc}]+\r?\n?$/u.test(plain)) return undefined
+  const isTyped = /^[^:\p{Cc}]+:[^\p{Cc}]+\r?\n?$/u.test(plain) || plain.startsWith('_json_key:{') // a key file has many lines
+  if (!bytes.equals(Buffer.from(plain)) || !isTyped) return undefined
   return splitLogin(plain)
 }
 

@@ -24,6 +24,8 @@ const forRegistry = { registry: 'registry.example.com' }
 const auths = (registry: string, entry: object) => JSON.stringify({ auths: { [registry]: entry } })
 const authOf = (username: string, password: string) => `{"r.io":{"auth":"${b64(`${username}:${password}`)}"}}`
 
+const keyFile = JSON.stringify({ type: 'service_account', private_key: '-----BEGIN PRIVATE KEY-----\nMIIE', client_email: 'ci@acme.iam' }, undefined, 2)
+
 /** Title, document, what it renders to, options, codes of the warnings. */
 const accepted: readonly (readonly [title: string, document: string | Uint8Array, rendered: string, options?: Options, warnings?: readonly string[]])[] = [
   ['A1 a docker config.json', config, A1],
@@ -87,6 +89,10 @@ const accepted: readonly (readonly [title: string, document: string | Uint8Array
   ['A18 $oauthtoken', auths('nvcr.io', { username: '$oauthtoken', password: 'nvapi-EXAMPLE' }), '{"nvcr.io":{"auth":"JG9hdXRodG9rZW46bnZhcGktRVhBTVBMRQ=="}}'],
   ['A19 a key file of many lines as password', auths('eu.gcr.io', { username: '_json_key', password: '{\n  "type": "service_account"\n}' }),
     `{"eu.gcr.io":{"auth":"${b64('_json_key:{\n  "type": "service_account"\n}')}"}}`],
+  // Regression: the base64 was taken for a token, and the key file itself for JSON of no known shape.
+  ['A19 base64 of _json_key and a key file of many lines', b64(`_json_key:${keyFile}`), authOf('_json_key', keyFile), { registry: 'r.io' }],
+  ['A19 a key file as it was downloaded', `${keyFile}\n`, authOf('_json_key', keyFile), { registry: 'r.io', username: '_json_key' }, ['W_TRAILING_NEWLINE']],
+  ['A19 a key file behind a JSON key', JSON.stringify({ key: keyFile }), authOf('_json_key', keyFile), { registry: 'r.io', username: '_json_key', jsonKey: 'key' }],
   ['A19 a token that lives an hour', auths('gcr.io', { username: 'oauth2accesstoken', password: 'ya29.EXAMPLE' }),
     `{"gcr.io":{"auth":"${b64('oauth2accesstoken:ya29.EXAMPLE')}"}}`, {}, ['W_SHORT_LIVED']],
   ['A20 wrapped base64', auths('r.io', { auth: 'c3ZjOnBh\r\nOnNzOndvcmQ=\n' }), '{"r.io":{"auth":"c3ZjOnBhOnNzOndvcmQ="}}', {}, ['W_BASE64_NORMALISED']],
@@ -202,6 +208,8 @@ const refused: readonly (readonly [string, string | Uint8Array, ErrorCode, {
   ['a token with a value', `{"${secret}":"x"}`, 'E_UNKNOWN_SHAPE', { says: /\(a name of 13 characters\)/ }],
   ['settings of a program', `{"spring.datasource.password":"${secret}"}`, 'E_UNKNOWN_SHAPE', { says: /"spring\.datasource\.password"/ }],
   ['a registry with a string', `{"ghcr.io":"${secret}"}`, 'E_UNKNOWN_SHAPE', { says: /"ghcr\.io"/ }],
+  ['a key file without its user', JSON.stringify({ type: 'service_account', private_key: secret }), 'E_UNKNOWN_SHAPE', { says: /key file, which is a password of the user _json_key$/, fix: /--username _json_key --registry / }],
+  ['a key file for no registry', JSON.stringify({ type: 'service_account', private_key: secret }), 'E_REGISTRY_REQUIRED', {}, { username: '_json_key' }],
   ['many names', JSON.stringify(Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`key${index}`, 1]))), 'E_UNKNOWN_SHAPE', { says: /"key11" and 28 more/ }],
   ['a number', '[[1]]', 'E_TYPE', {}],
   ['YAML', `apiVersion: v1\nkind: Secret\ndata:\n  .dockerconfigjson: ${secret}\n`, 'E_UNKNOWN_SHAPE', { says: /YAML/ }, forRegistry],
