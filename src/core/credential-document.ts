@@ -6,7 +6,6 @@ import type { DocumentContext } from './document-context.js'
 import { readShape } from './document-shapes.js'
 import type { NamedCredential } from './document-shapes.js'
 import { decodeDocument } from './document-text.js'
-import { readEnvironment } from './ecs-config.js'
 import { parseJson, pathOf } from './json.js'
 import type { JsonNode } from './json.js'
 import { shownName, shownNames, shownRegistry } from './key-name.js'
@@ -86,7 +85,7 @@ export function mergeRegistries(parts: readonly { readonly source: string; reado
 function readText(context: DocumentContext): readonly NamedCredential[] {
   const text = context.text.trim()
   if (text === '') return []
-  if (/^[ \t]*(export +)?ECS_ENGINE_AUTH_(TYPE|DATA)[ \t]*=/m.test(text)) return readEcsConfig(context)
+  if (/^[ \t]*(export[ \t]+)?ECS_ENGINE_AUTH_(TYPE|DATA)[ \t]*=/m.test(text)) return readEcsConfig(context)
   if (/^[{["]/.test(text) && !text.startsWith('{{')) {
     const root = parseJson(context)
     return isKeyFile(root) ? [readKeyFile(context, root)] : readValue(context, root)
@@ -120,7 +119,8 @@ function readKeyFile(context: DocumentContext, root: JsonNode): NamedCredential 
 
 /** An ecs.config of either type: what its author meant, where the ECS agent itself might take nothing from it. */
 function readEcsConfig(context: DocumentContext): readonly NamedCredential[] {
-  const value = readEnvironment(Buffer.from(context.text)).get('ECS_ENGINE_AUTH_DATA')?.trim() ?? ''
+  const values = [...context.text.matchAll(/^[ \t]*(?:export[ \t]+)?ECS_ENGINE_AUTH_DATA[ \t]*=([^\n]*)/gm)]
+  const value = values.at(-1)?.[1]?.trim() ?? ''
   const text = value.replace(/^'(.*)'$/s, '$1')
   if (text === '') return []
   const within = { type: 'null', at: 0, parent: undefined, name: 'ECS_ENGINE_AUTH_DATA' } as const

@@ -109,6 +109,11 @@ const accepted: readonly (readonly [title: string, document: string | Uint8Array
   ['A24 an ecs.config of type dockercfg', `ECS_CLUSTER=prod\nECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA=${A1}\n`, A1],
   ['A24 an ecs.config of type docker', 'ECS_ENGINE_AUTH_TYPE=docker\r\nECS_ENGINE_AUTH_DATA={"ghcr.io":{"username":"octocat","password":"ghp_EXAMPLE","email":"a@b.c"}}\r\n', A3],
   ['A24 an ecs.config with quotes round the value', `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA='${A1}'\n`, A1],
+  // Regression: with "export" or a space the document was said to hold no registry at all, though its author meant one.
+  ['A24 an ecs.config with export before the names', `export ECS_ENGINE_AUTH_TYPE=dockercfg\nexport ECS_ENGINE_AUTH_DATA=${A1}\n`, A1],
+  ['A24 an ecs.config with spaces round the equals sign', `ECS_ENGINE_AUTH_TYPE = dockercfg\nECS_ENGINE_AUTH_DATA = ${A1}\n`, A1],
+  ['A24 an ecs.config with the value as systemd wants it quoted', `ECS_ENGINE_AUTH_DATA=${JSON.stringify(A1)}\n`, A1],
+  ['A24 of two lines the last', `ECS_ENGINE_AUTH_DATA=${A3}\nECS_ENGINE_AUTH_DATA=${A1}\n`, A1],
   ['A24 the boundary keys of an ecs.config of ours are their path again',
     'ECS_ENGINE_AUTH_DATA={"r.io":{"auth":"dTpw"},"r.io/a/":{"auth":"dTpx"},"r.io/a:":{"auth":"dTpx"},"r.io/a@":{"auth":"dTpx"}}',
     '{"r.io":{"auth":"dTpw"},"r.io/a/":{"auth":"dTpx"},"r.io/a:":{"auth":"dTpx"},"r.io/a@":{"auth":"dTpx"}}'],
