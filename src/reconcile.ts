@@ -35,9 +35,11 @@ export async function reconcile(machine: Machine, options: PassOptions, signal: 
 
 async function onePass(machine: Machine, options: PassOptions, signal: AbortSignal): Promise<PassResult> {
   const { settings } = machine
+  const started = performance.now()
+  const log = machine.log.child({ trigger: options.trigger })
   const { state, problem } = await readState(settings.stateDir)
-  if (problem !== undefined) machine.log.warn({ event: 'state.lost' }, problem)
-  const pass: Pass = { ...machine, options, warnings: [], state }
+  if (problem !== undefined) log.warn({ event: 'state.lost' }, problem)
+  const pass: Pass = { ...machine, log, options, warnings: [], state }
   const errors: ServiceError[] = []
   const attempt = async <T>(step: () => Promise<T>): Promise<T | undefined> => {
     try {
@@ -74,8 +76,8 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   }
   // A poll that finds everything as it was repeats nothing.
   const level = wrote === undefined && errors.length === 0 && options.trigger === 'poll' ? 'debug' : 'warn'
-  for (const warning of pass.warnings) machine.log[level]({ event: 'pass.warning', code: warning.code, trigger: options.trigger }, warning.message)
-  for (const problem of errors) logProblem(pass, problem)
+  for (const warning of pass.warnings) log[level]({ event: 'pass.warning', code: warning.code }, warning.message)
+  for (const problem of errors) logProblem(pass, problem, Math.round(performance.now() - started))
   const result: PassResult = {
     action: actionOf(plan, wrote !== undefined, outcome, options),
     version: plan?.version,
@@ -89,14 +91,14 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     ...(options.dryRun && plan?.authData !== undefined ? { diff: redactedDiff(plan.current, renderEcsConfig(plan.current, plan.authData.reveal())) } : {}),
   }
   if (result.action === 'none' && error === undefined) {
-    machine.log.debug({ event: 'credentials.unchanged', source: machine.source.label, version: result.version, trigger: options.trigger }, 'nothing to do')
+    log.debug({ event: 'credentials.unchanged', version: result.version, registries: result.registries, durationMs: Math.round(performance.now() - started) }, 'nothing to do')
   }
   return result
 }
 
 /** The write, told to the state before and after it: a kill between the two leaves what the next pass needs. */
 async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
-  const { settings, state, log, options } = pass
+  const { settings, state, log } = pass
   const started = performance.now()
   const authData = plan.authData?.reveal() ?? ''
   const render = (current: Uint8Array | undefined): Uint8Array => renderEcsConfig(current, authData)
@@ -118,7 +120,7 @@ async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
   })
   settleWrite(state, written)
   await writeState(settings.stateDir, state)
-  log.info({ event: 'ecs-config.written', version: plan.version, registries: plan.registries, trigger: options.trigger, durationMs: Math.round(performance.now() - started) }, 'ecs.config written')
+  log.info({ event: 'ecs-config.written', version: plan.version, registries: plan.registries, durationMs: Math.round(performance.now() - started) }, 'ecs.config written')
   if (authOnDisk(written).data !== authData) throw new ServiceError('E_BUG', 'ecs.config does not hold what was written')
   return true
 }
@@ -157,21 +159,21 @@ function asServiceError(error: unknown, signal: AbortSignal): ServiceError {
   throw error
 }
 
-function logProblem({ log, source, state, options: { trigger } }: Pass, error: ServiceError): void {
+function logProblem({ log, state }: Pass, error: ServiceError, durationMs: number): void {
   const { code, details: { fix, line, column, path } } = error
   const { version, registries } = concerned(state, code)
-  log[code === 'E_INTERRUPTED' ? 'info' : 'error']({ event: eventOf(error), source: source.label, version, registries, code, trigger, line, column, path, fix }, error.message)
+  log[code === 'E_INTERRUPTED' ? 'info' : 'error']({ event: eventOf(error), version, registries, durationMs, code, line, column, path, fix }, error.message)
 }
 
 /** Which version and registries the problem is of, where that is known. */
-function concerned({ refused, setAside, rendered }: State, code: ErrorCode): { readonly version?: string; readonly registries?: readonly string[] } {
+function concerned({ refused, setAside, rendered, unusable }: State, code: ErrorCode): { readonly version?: string; readonly registries?: readonly string[] } {
   switch (code) {
     case 'E_REGISTRY_REFUSED': return { ...refused }
     case 'E_SET_ASIDE':
     case 'E_NOT_VERIFIED': return { ...setAside }
     case 'E_RESTART_FAILED':
     case 'E_NO_ECS_SERVICE': return { ...rendered }
-    default: return {}
+    default: return unusable?.code === code ? { version: unusable.version } : {}
   }
 }
 

@@ -27,12 +27,12 @@ export async function runService(service: Service, signal: AbortSignal): Promise
   const watch = async (): Promise<boolean> => source.watch(() => wakeup.wake('file'), signal).then(() => true, (error: unknown) => {
     if (!(error instanceof ServiceError)) throw error
     const level = error.message === told ? 'debug' : 'warn'
-    log[level]({ event: 'source.failed', source: source.label, code: error.code, fix: error.details.fix }, `${error.message}; it is polled until that works`)
+    log[level]({ event: 'source.failed', code: error.code, fix: error.details.fix }, `${error.message}; it is polled until that works`)
     told = error.message
     return false
   })
   let watching = await watch()
-  log.info({ event: 'service.ready', source: source.label, pid: process.pid }, `ready: keeping the ECS agent's credentials those of ${source.label}`)
+  log.info({ event: 'service.ready', pid: process.pid }, `ready: keeping the ECS agent's credentials those of ${source.label}`)
   wakeup.wake('start')
 
   let failures = 0

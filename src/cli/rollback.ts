@@ -8,7 +8,8 @@ export const rollback: Command = {
   example: 'ecs-regcred rollback',
   run: async ({ settings: readSettings, log, json, stdout, signal }) => {
     const settings = readSettings()
-    const { outcome, setAside } = await rollBackByHand({ settings, source: chooseSource(settings), log: await log() }, signal)
+    const source = chooseSource(settings)
+    const { outcome, setAside } = await rollBackByHand({ settings, source, log: (await log()).child({ source: source.label, trigger: 'command' }) }, signal)
     if (json) {
       stdout.write(`${JSON.stringify({ ok: true, action: 'rolled-back', setAside, verified: outcome.verified })}\n`)
     } else {

@@ -9,12 +9,13 @@ export const runCommand: Command = {
   example: 'ecs-regcred run --secret-id arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/registry-AbCdEf',
   run: async ({ settings: readSettings, log: createLog, signal, environment }) => {
     const settings = readSettings()
-    const log = await createLog()
+    const source = chooseSource(settings)
+    const log = (await createLog()).child({ source: source.label })
     await runService(
       {
         settings,
         log,
-        source: chooseSource(settings),
+        source,
         onSignal: (wake) => void process.on('SIGHUP', wake),
         afterPass: (pass) => reportPass({ settings, log, environment }, pass, signal),
       },

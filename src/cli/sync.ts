@@ -26,7 +26,8 @@ export const sync: Command = {
   run: async (context) => {
     const { options, signal, json, stdout, settings: readSettings, log } = context
     const settings = readSettings()
-    const machine: Machine = { settings, source: chooseSource(settings), log: await log() }
+    const source = chooseSource(settings)
+    const machine: Machine = { settings, source, log: (await log()).child({ source: source.label }) }
     const timeoutMs = readTimeout(options['timeout'], options['boot'] === true)
     const flag = (name: string): boolean => options[name] === true
     const pass = { boot: flag('boot'), dryRun: flag('dry-run'), noRestart: flag('no-restart'), force: flag('force'), allowEmpty: flag('allow-empty') }

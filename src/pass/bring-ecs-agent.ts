@@ -65,7 +65,7 @@ export async function bringEcsAgent(pass: Pass, signal: AbortSignal): Promise<Ou
   const waitMs = options.force ? 0 : await untilRestartMs(pass)
   if (options.noRestart) pass.warnings.push({ code: 'W_RESTART_OWED', message: 'the running ECS agent does not hold the credentials of the file, and its restart was not asked for' })
   if (options.noRestart || waitMs > 0) {
-    log.info({ event: 'restart.owed', version: pass.state.rendered?.version, registries: pass.state.rendered?.registries, trigger: options.trigger, waitMs: options.noRestart ? undefined : waitMs, detail: seen.detail }, 'ECS agent restart owed')
+    log.info({ event: 'restart.owed', version: pass.state.rendered?.version, registries: pass.state.rendered?.registries, waitMs: options.noRestart ? undefined : waitMs, detail: seen.detail }, 'ECS agent restart owed')
     return { action: 'deferred', verified: false, ...(options.noRestart ? {} : { lookAgainMs: waitMs }) }
   }
   return await restartAndVerify(pass, init, signal)

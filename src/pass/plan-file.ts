@@ -54,7 +54,7 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   if (state.setAside !== undefined && state.setAside.version !== version) delete state.setAside
   if (state.refused !== undefined && state.refused.version !== version) delete state.refused
   const inSync = onDisk.type === 'dockercfg' && data !== undefined && sameMeaning(onDisk, wanted)
-  log[inSync ? 'debug' : 'info']({ event: 'credentials.read', source: pass.source.label, version, registries: names, trigger: options.trigger, durationMs: since(started) }, 'credentials read')
+  log[inSync ? 'debug' : 'info']({ event: 'credentials.read', version, registries: names, durationMs: since(started) }, 'credentials read')
   if (inSync) {
     // Another version that means the same, or a file that somebody else wrote so: from now on this version needs no fetching.
     state.rendered = { version, fingerprint: fingerprint(state.fingerprintKey, data), registries: names }

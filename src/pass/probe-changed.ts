@@ -23,7 +23,7 @@ export async function probeChanged(pass: Pass, version: string, registries: Regi
     const started = performance.now()
     const result = await probeRegistry(registry, credential, { caFile: settings.probeCaFile, insecure: settings.probeInsecure, timeoutMs: PROBE_TIMEOUT_MS }, signal)
     const { verdict, reason } = result
-    const fields = { event: 'registry.probed', registry, verdict, reason, version, trigger: pass.options.trigger, durationMs: Math.round(performance.now() - started) }
+    const fields = { event: 'registry.probed', registry, registries: [registry], verdict, reason, version, durationMs: Math.round(performance.now() - started) }
     log[result.verdict === 'accepted' ? 'info' : 'warn'](fields, 'registry probed')
     return result
   }))

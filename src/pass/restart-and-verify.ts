@@ -14,7 +14,7 @@ export const LOOK_AGAIN_MS = 30_000
 export async function restartAndVerify(pass: Pass, init: InitSystem, signal: AbortSignal): Promise<Outcome> {
   const { settings, state, log } = pass
   const started = performance.now()
-  log.info({ event: 'ecs-agent.restarting', version: state.rendered?.version, registries: state.rendered?.registries, initSystem: init.name, trigger: pass.options.trigger }, 'restarting the ECS agent')
+  log.info({ event: 'ecs-agent.restarting', version: state.rendered?.version, registries: state.rendered?.registries, initSystem: init.name }, 'restarting the ECS agent')
   // From here on a shutdown does not cut in: the order is given or refused, and the watch below ends soon after a shutdown.
   await orderRestart(pass, init)
 
@@ -69,7 +69,7 @@ function verified(pass: Pass, seen: Observation, action: 'none' | 'restarted', d
   const version = state.rendered?.version
   delete state.pending
   delete state.futileRestart
-  log.info({ event: 'ecs-agent.verified', version, registries: state.rendered?.registries, trigger: pass.options.trigger, durationMs }, 'ECS agent verified: healthy, and it holds the credentials')
+  log.info({ event: 'ecs-agent.verified', version, registries: state.rendered?.registries, durationMs }, 'ECS agent verified: healthy, and it holds the credentials')
   return { action, verified: true, containerInstanceArn: seen.ecsAgent.introspection.containerInstanceArn }
 }
 

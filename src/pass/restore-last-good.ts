@@ -26,7 +26,7 @@ export async function restoreLastGood(pass: Pass): Promise<string | undefined> {
       return isUntouched && lastGood.bytes !== undefined ? lastGood.bytes : replaceAuthLines(current, lastGood.bytes)
     }, { root: settings.root })
     isBack = authOnDisk(bytes).data === goodData
-    if (isBack) log.warn({ event: 'ecs-config.written', version: state.lastGoodRendered?.version }, 'ecs.config written: the last good credentials are back')
+    if (isBack) log.warn({ event: 'ecs-config.written', version: state.lastGoodRendered?.version, registries: state.lastGoodRendered?.registries }, 'ecs.config written: the last good credentials are back')
   }
   if (!isBack) {
     delete state.pending

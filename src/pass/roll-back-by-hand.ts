@@ -27,19 +27,19 @@ export async function rollBackByHand(machine: Machine, signal: AbortSignal): Pro
     }
     const pass: Pass = { ...machine, options: { trigger: 'command', force: true }, warnings: [], state }
     settleWrite(state, file)
-    const version = state.rendered?.version
+    const { version, registries = [] } = state.rendered ?? {}
     if (version !== undefined) state.setAside = { version, reason: 'rolled back by hand', at: new Date().toISOString() }
     state.pending = {
       version: version ?? 'unknown',
       fingerprint: fingerprint(state.fingerprintKey, data ?? ''),
-      registries: state.rendered?.registries ?? [],
+      registries,
       // What is not ours in it, or not ours at all, is put back line by line.
       fileFingerprint: data !== undefined && state.rendered?.fingerprint === fingerprint(state.fingerprintKey, data) ? fingerprint(state.fingerprintKey, renderEcsConfig(lastGood.bytes, data)) : '',
       phase: 'rolling-back',
     }
     await writeState(settings.stateDir, state)
     const outcome = await bringEcsAgent(pass, signal).finally(() => writeState(settings.stateDir, state))
-    log.warn({ event: 'ecs-agent.rolled-back', version }, 'rolled back by hand')
+    log.warn({ event: 'ecs-agent.rolled-back', version, registries }, 'rolled back by hand')
     return { outcome, setAside: version }
   }, signal)
 }

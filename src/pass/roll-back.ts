@@ -12,6 +12,7 @@ import { isVerified, watch } from './watch-ecs-agent.js'
 export async function rollBack(pass: Pass, init: InitSystem, seen: Observation, signal: AbortSignal): Promise<Outcome> {
   const { settings, state, log } = pass
   const { pending } = state
+  const started = performance.now()
   // Without a change of ours there is nothing to go back to: the ECS agent was only started with what stood there.
   const late = `the ECS agent is not healthy with the credentials of the file after ${settings.verifyTimeoutMs / 1000} s`
   if (pending === undefined || pending.phase === 'restored') {
@@ -36,7 +37,7 @@ export async function rollBack(pass: Pass, init: InitSystem, seen: Observation, 
   const healthy = isVerified(after)
   if (!signal.aborted || healthy) delete state.pending
   if (!signal.aborted) await noteFutile(pass, after)
-  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, registries: pending.registries, trigger: pass.options.trigger, healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
+  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, registries: pending.registries, durationMs: Math.round(performance.now() - started), healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
     healthy ? 'ECS agent rolled back to the last good credentials' : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
   return { action: 'rolled-back', verified: false }
 }
