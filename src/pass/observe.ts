@@ -44,7 +44,9 @@ export async function observe(settings: Settings, init: InitSystem | undefined, 
   // There is no Docker to ask, and the init system does not tell since when its job runs. Who listens may be a proxy that stays through every restart, and
   // to take such a machine for one that never holds the file would be to roll each rotation back: what remains is that the order was taken.
   const blind = container.state === 'no-socket' && job.startedAtUs === undefined
-  const holds = holdsFile({
+  // Nothing that runs, so nothing that could hold this or that.
+  const isDown = ['absent', 'not-started', 'stopped', 'failed'].includes(job.state) && !healthy && container.state !== 'running'
+  const holds = isDown ? null : holdsFile({
     container: inContainer,
     jobStartedAtUs: job.startedAtUs,
     listenerStartedAtUs: inContainer === undefined && healthy && job.startedAtUs === undefined ? await listenerStartedAtUs(portOf(settings.introspectionUrl)) : undefined,

@@ -31,3 +31,14 @@ void t.test('where nothing on the machine tells a new ECS agent from the old one
     t.equal(machine.restarts(), 2)
   }
 })
+
+// Regression: after the first write of a boot, `status` and `doctor` said of an ECS agent that did not run yet that it held the wrong credentials, and to restart it.
+void t.test('an ECS agent that does not run holds neither the right nor the wrong credentials', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: 'ECS_CLUSTER=production\n' })
+  machine.login('first-password')
+  t.match(JSON.parse((await machine.run('sync', '--boot', '--json')).stdout), { ok: true, action: 'wrote' })
+  t.match(JSON.parse((await machine.run('status', '--json')).stdout), { file: { inSync: true }, ecsAgent: { running: false, inSync: null }, restartOwed: false })
+  t.match((await machine.run('status')).stdout, /^ECS agent +not running, what it holds is not known$/m)
+  const { checks } = JSON.parse((await machine.run('doctor', '--json')).stdout) as { checks: { id: string; verdict: string }[] }
+  t.equal(checks.find(({ id }) => id === 'ecs-agent-credentials')?.verdict, 'skipped')
+})
