@@ -108,6 +108,20 @@ void t.test('a restart that the named init system has no service for is an error
   t.match(JSON.parse(stdout), { ok: false, code: 'E_NO_ECS_SERVICE', action: 'wrote', fix: /--ecs-service/ })
 })
 
+// Regression: where the container that Docker shows does not publish its introspection, the write counted as all there was to do, and it pulled with the old password.
+void t.test('a container started by hand that holds the old credentials is an error, not silence, though its introspection is out of reach', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_INTROSPECTION_URL: 'http://127.0.0.1:9' } })
+  await machine.startEcsAgent()
+  replaceInit(machine, 'systemctl', 'echo LoadState=not-found; echo ActiveState=inactive')
+  machine.login('first-password')
+  const { status, stdout } = await machine.run('sync', '--json')
+  t.equal(status, 69)
+  t.match(JSON.parse(stdout), { ok: false, code: 'E_NO_ECS_SERVICE', action: 'wrote', fix: /started by hand/ })
+  machine.stopEcsAgent()
+  await machine.startEcsAgent()
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'none' })
+})
+
 void t.test('an ECS agent that never takes the file is restarted once for the change and once for the way back, and not at every poll', async (t) => {
   const machine = await testMachine(t, { settings: QUICK, agentArguments: ['--ecs-config', '/nonexistent'] })
   writeFileSync(machine.ecsConfig, FOREIGN + linesOf(machine.host, 'older-password'))

@@ -89,10 +89,11 @@ async function wouldLoseAll({ settings, state, options }: Pass, seen: Observatio
 
 function withoutService({ settings, options, state }: Pass, seen: Observation): Outcome {
   const nothing = { action: 'none', verified: false } as const
-  if (options.dryRun || !seen.healthy) return nothing
+  // A container started by hand need not show its introspection to the host.
+  if (options.dryRun || (!seen.healthy && seen.ecsAgent.container.state !== 'running')) return nothing
   if (seen.facts.holdsFile === true) {
-    delete state.pending
-    return { ...nothing, verified: true, containerInstanceArn: seen.ecsAgent.introspection.containerInstanceArn }
+    if (seen.healthy) delete state.pending
+    return { ...nothing, verified: seen.healthy, containerInstanceArn: seen.ecsAgent.introspection.containerInstanceArn }
   }
   if (options.noRestart) return nothing
   throw new ServiceError('E_NO_ECS_SERVICE', `an ECS agent runs, but neither systemd nor Upstart has a service named ${settings.ecsService} to restart it with`, {
