@@ -24,7 +24,8 @@ const text: Parser<string> = (value) => value
 const list: Parser<readonly string[]> = (value) => value.split(',').map((item) => item.trim()).filter((item) => item !== '')
 const positiveDurationMs: Parser<number> = (value) => {
   const ms = durationMs(value)
-  if (ms < 1000) throw new Error('it must be at least 1s')
+  // Less than this is a loop without pause.
+  if (ms < 100) throw new Error('it must be at least 100ms')
   return ms
 }
 /** A pass may wait this long twice, before and after going back, and the unit's watchdog has to see its end. */

@@ -71,6 +71,12 @@ void t.test('an empty value means not set', async (t) => {
   t.match(readSettings({ ...none, REGCRED_SECRET_ID: '', REGCRED_INTERVAL: '' }, {}), { source: { kind: 'file' }, intervalMs: 300_000 })
 })
 
+// Regression: less than a second was refused for the poll and the deadline, which the tree of a test wants short.
+void t.test('the poll and the deadline may be as short as a test wants them, and not nothing', async (t) => {
+  t.match(readSettings({ ...none, REGCRED_INTERVAL: '200ms', REGCRED_VERIFY_TIMEOUT: '500ms' }, {}), { intervalMs: 200, verifyTimeoutMs: 500 })
+  t.match(problemsOf(() => readSettings({ ...none, REGCRED_INTERVAL: '0', REGCRED_VERIFY_TIMEOUT: '5ms' }, {})), [/REGCRED_INTERVAL=0: it must be at least 100ms/, /REGCRED_VERIFY_TIMEOUT=5ms/])
+})
+
 void t.test('durations', async (t) => {
   for (const [text, ms] of [['0', 0], ['1500ms', 1500], ['30s', 30_000], ['5m', 300_000], ['1.5h', 5_400_000], ['1d', 86_400_000]] as const) t.equal(durationMs(text), ms, text)
   for (const text of ['', '5', '5 m', '-1s', '60d', '1w']) t.throws(() => durationMs(text), /duration/, JSON.stringify(text))
