@@ -1,12 +1,13 @@
 import { setTimeout } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.js'
 import { ServiceError } from '../errors.js'
-import type { PassResult } from '../pass/pass.js'
+import type { PassOptions, PassResult } from '../pass/pass.js'
 import { type Machine, reconcile } from '../reconcile.js'
 import { durationMs } from '../settings.js'
 import { chooseSource } from '../sources/index.js'
 import { columnsOf, painter, wrap, type Colour } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
+import { reportPass } from './report-pass.js'
 import { tellError } from './tell-error.js'
 import { withinTimeLimit } from './time-limit.js'
 
@@ -24,10 +25,10 @@ export const sync: Command = {
   },
   example: 'ecs-regcred sync --dry-run --docker-config /root/.docker/config.json',
   run: async (context) => {
-    const { options, signal, json, stdout, settings: readSettings, log } = context
+    const { options, signal, json, stdout, environment, settings: readSettings, log } = context
     const settings = readSettings()
     const source = chooseSource(settings)
-    const machine: Machine = { settings, source, log: (await log()).child({ source: source.label }) }
+    const machine: Told = { settings, source, log: (await log()).child({ source: source.label }), environment }
     const timeoutMs = readTimeout(options['timeout'], options['boot'] === true)
     const flag = (name: string): boolean => options[name] === true
     const pass = { boot: flag('boot'), dryRun: flag('dry-run'), noRestart: flag('no-restart'), force: flag('force'), allowEmpty: flag('allow-empty') }
@@ -47,16 +48,31 @@ export const sync: Command = {
   },
 }
 
+type Told = Machine & Pick<CommandContext, 'environment'>
 type Options = Omit<Parameters<typeof reconcile>[1], 'trigger'>
 
 /** At boot the network and the instance's credentials may be moments away: ask again, until the bound. */
-async function untilDone(machine: Machine, options: Options, signal: AbortSignal): Promise<PassResult> {
+async function untilDone(machine: Told, options: Options, signal: AbortSignal): Promise<PassResult> {
   for (let failures = 1; ; failures++) {
-    const result = await reconcile(machine, { ...options, trigger: failures === 1 ? 'command' : 'retry' }, signal)
+    const result = await toldPass(machine, { ...options, trigger: failures === 1 ? 'command' : 'retry' }, signal)
     if (!options.boot || !result.retryable || signal.aborted) return result
     await setTimeout(backoffMs(failures, Math.random()), undefined, { signal }).catch(() => undefined)
     if (signal.aborted) return result
   }
+}
+
+/** A pass by hand is one as good as the service's, for the metrics file and the cluster too. */
+async function toldPass(machine: Told, options: PassOptions, signal: AbortSignal): Promise<PassResult> {
+  const started = performance.now()
+  const tellOthers = async (result: PassResult | undefined, error: ServiceError | undefined): Promise<void> => {
+    if (options.dryRun !== true) await reportPass(machine, { result, error, durationMs: Math.round(performance.now() - started) }, signal)
+  }
+  const result = await reconcile(machine, options, signal).catch(async (error: unknown) => {
+    if (error instanceof ServiceError) await tellOthers(undefined, error)
+    throw error
+  })
+  await tellOthers(result, result.error)
+  return result
 }
 
 function readTimeout(text: CommandContext['options'][string], boot: boolean): number | undefined {

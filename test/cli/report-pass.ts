@@ -12,6 +12,7 @@ import { fingerprint } from '../../src/host/state.js'
 import type { PassResult } from '../../src/pass/pass.js'
 import { readSettings } from '../../src/settings.js'
 import { parseExposition } from '../fixtures/exposition.js'
+import { testMachine } from '../fixtures/machine.js'
 import { never, standIns } from '../fixtures/stand-ins.js'
 
 const KEY = 'ab'.repeat(32)
@@ -40,6 +41,19 @@ function host(t: Test, options: { readonly state?: Record<string, unknown>; read
   }
 }
 const METRICS = { REGCRED_METRICS_FILE: '/metrics.prom' }
+
+// Regression: a `sync` by hand left the metrics of the last pass of the service, so the alarm that it was to end rang on.
+t.test('a pass by hand is told as well, a failed one too, and a dry one is none', async (t) => {
+  const machine = await testMachine(t, { settings: { REGCRED_METRICS_FILE: '/metrics.prom' } })
+  const series = () => parseExposition(readFileSync(join(machine.root, 'metrics.prom'), 'utf8'))
+  await machine.startEcsAgent()
+  await machine.run('sync')
+  t.match(Object.fromEntries(series()), { ecs_regcred_passes_total: 1, ecs_regcred_failed_passes_total: 1 })
+  machine.login('first-password')
+  await machine.run('sync', '--dry-run')
+  await machine.run('sync')
+  t.match(Object.fromEntries(series()), { ecs_regcred_passes_total: 2, ecs_regcred_restarts_total: 1, ecs_regcred_consecutive_failures: 0, ecs_regcred_ecs_agent_drift: 0 })
+})
 
 t.test('with nothing configured nothing is written, run or said', async (t) => {
   const { root, report, lines } = host(t)
