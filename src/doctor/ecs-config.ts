@@ -71,8 +71,10 @@ function judgePulls(environment: ReadonlyMap<string, string>): CheckResult {
 /** The file against the source, in words that need no secret. Stands with the source's checks. */
 export async function judgeFileAgainstSource(facts: Facts, authData: string, registries: readonly string[]): Promise<CheckResult> {
   const id = 'file-source'
-  const { auth, data } = authOnDisk((await facts.ecsConfig().catch(() => undefined))?.bytes)
   const path = facts.settings.ecsConfigPath
+  const file = await facts.ecsConfig().catch(() => null)
+  if (file === null) return skipped(id, `${path} cannot be read`)
+  const { auth, data } = authOnDisk(file?.bytes)
   if (registries.length === 0) return skipped(id, 'the source names no registry')
   // The meaning, as a pass compares it: another order of the keys is no difference.
   if (auth.type === 'dockercfg' && sameMeaning(auth, parseEngineAuth('dockercfg', authData))) return ok(id, `${path} holds what the source holds`)

@@ -1,4 +1,4 @@
-import { chmodSync } from 'node:fs'
+import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { ServiceError } from '../../src/errors.js'
@@ -118,6 +118,16 @@ t.test('the fix of a refused login names the secret of this machine, where there
   const fixOf = (ids: string): string => putCommand(readSettings({ REGCRED_SECRET_ID: ids }, {}), 'ghcr.io')
   t.equal(fixOf('prod/registry'), 'ecs-regcred secret put --secret-id prod/registry --registry ghcr.io --username USER')
   t.equal(fixOf('a,b'), 'ecs-regcred secret put --secret-id ID --registry ghcr.io --username USER')
+})
+
+// Regression: of a file that it may not read, doctor said that it held no credentials, and that `sync` would put them there.
+t.test('an ecs.config that cannot be read is not taken for one without credentials', async (t) => {
+  const machine = await healthyMachine(t)
+  rmSync(join(machine.root, 'etc/ecs/ecs.config'))
+  mkdirSync(join(machine.root, 'etc/ecs/ecs.config'))
+  const results = await machine.examine()
+  t.match(results.find(({ id }) => id === 'ecs-config'), { verdict: 'broken', code: 'E_ECS_CONFIG', message: /EISDIR/ })
+  t.match(results.find(({ id }) => id === 'file-source'), { verdict: 'skipped', message: /cannot be read/ })
 })
 
 t.test('a registry that refuses, one whose name does not resolve, and one that asks for nothing', async (t) => {
