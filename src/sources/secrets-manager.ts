@@ -90,11 +90,13 @@ export function secretsManagerSource(references: readonly SecretReference[], opt
       // The stage may have moved on since DescribeSecret: an older version must not come back as if it were the current one.
       if (versionStage !== undefined && !answer.VersionStages?.includes(versionStage)) {
         if (!again) continue
-        throw noVersionError(reference, `${versionStage} moved while it was being read`)
+        // One that tells no stages at all (an emulator) has been asked twice which version it is.
+        if (answer.VersionStages !== undefined) throw noVersionError(reference, `${versionStage} moved while it was being read`)
       }
       const bytes = answer.SecretBinary ?? (answer.SecretString === undefined ? undefined : Buffer.from(answer.SecretString))
-      if (bytes === undefined || answer.VersionId === undefined) throw noVersionError(reference, 'the version holds no value')
-      return { name: answer.Name ?? reference.name, versionId: answer.VersionId, content: new Redacted(bytes) }
+      const id = answer.VersionId ?? wanted
+      if (bytes === undefined || id === undefined) throw noVersionError(reference, 'the version holds no value')
+      return { name: answer.Name ?? reference.name, versionId: id, content: new Redacted(bytes) }
     }
   }
 

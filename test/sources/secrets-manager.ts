@@ -247,6 +247,16 @@ t.test('a stage that keeps moving is an error, not a loop', async (t) => {
   t.equal(aws.calls.length, 4)
 })
 
+// Regression: an emulator that answers with the value alone was taken for a stage that moves without end.
+t.test('an answer that tells neither stage nor version is that of the version asked for', async (t) => {
+  const aws = await fixture(t)
+  aws.secrets.push(secretOf('prod/registry', 'unused', V1))
+  aws.scripts.set('GetSecretValue', ({ input }, response) => answer(response, 200, { Name: 'prod/registry', SecretString: `of ${input['VersionId']}` }))
+  const { version, documents } = await sourceOf(['prod/registry']).read(undefined, signal())
+  t.equal(version, V1)
+  t.equal(Buffer.from(documents?.[0]?.content.reveal() ?? []).toString(), `of ${V1}`)
+})
+
 t.test('a version named by its id costs no call once it is known', async (t) => {
   const aws = await fixture(t)
   aws.secrets.push({ ...secretOf('prod/registry', 'a', V1), versions: [{ id: V1, stages: [], text: 'a' }] })
