@@ -307,9 +307,11 @@ void t.test('registries that the source lacks stop the first take-over, by name'
   const refused = await machine.run('sync', '--json')
   t.equal(refused.status, 65)
   t.match(JSON.parse(refused.stdout), { code: 'E_TAKEOVER', message: /quay\.example\.com/, fix: /--takeover replace/ })
+  // Regression: beside the refusal stood the warning that credentials of type docker were replaced.
+  t.strictSame((JSON.parse(refused.stdout) as { warnings: unknown }).warnings, [])
   t.equal(machine.file(), before)
   const replaced = await machine.run('sync', '--takeover', 'replace', '--json')
-  t.match(JSON.parse(replaced.stdout), { action: 'restarted', warnings: [{ code: 'W_DOCKER_TYPE' }, { code: 'W_TAKEOVER' }] })
+  t.match(JSON.parse(replaced.stdout), { action: 'restarted', warnings: [{ code: 'W_TAKEOVER' }, { code: 'W_DOCKER_TYPE' }] })
   t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'first-password'))
 })
 

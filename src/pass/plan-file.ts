@@ -63,12 +63,12 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
     return { ...plan, authData: undefined }
   }
 
-  if (onDisk.type === 'docker' && onDisk.entries.size > 0) {
-    pass.warnings.push({ code: 'W_DOCKER_TYPE', message: `${settings.ecsConfigPath} held credentials of type docker; they are replaced by type dockercfg` })
-  }
   refuseTakeover(pass, onDisk, registries)
   refuseIfHeld(pass, version, at)
   if (settings.probe) await probeChanged(pass, version, registries, onDisk, signal)
+  if (onDisk.type === 'docker' && onDisk.entries.size > 0) {
+    pass.warnings.push({ code: 'W_DOCKER_TYPE', message: `${settings.ecsConfigPath} held credentials of type docker; they are replaced by type dockercfg` })
+  }
   return { ...plan, authData: new Redacted(authData) }
 }
 
