@@ -1,5 +1,9 @@
-#!/usr/bin/env node
-/** argv and environment in, exit status out. The only file that ends the process. */
+#!/usr/bin/env -S node --
+/**
+ * argv and environment in, exit status out. The only file that ends the process.
+ *
+ * `node --` above: Node looks for an --env-file of its own in every argument before a `--`, the program's included.
+ */
 import { run } from './cli/index.js'
 
 // Tuning of this process's own (the launcher's and the units'): nothing for the children it starts, whose own loader and allocator these would reach.

@@ -124,7 +124,9 @@ export function readSettings(environment: NodeJS.ProcessEnv, options: Partial<Re
   const rootText = options.REGCRED_ROOT ?? environment['REGCRED_ROOT'] ?? '/'
   const fromFile = readEnvFile(envFile, rootText, problems)
   const strings: Record<string, string | undefined> = {}
-  const layers: (readonly [string, Partial<Record<string, string>>])[] = [['env file', fromFile], ['environment', environment], ['options', options]]
+  // Started as `node dist/main.js`, Node has read our --env-file as its own, and what stands in it came with the environment as well (main.ts).
+  const ownEnvironment = Object.fromEntries(Object.entries(environment).filter(([name, text]) => envFile === undefined || text !== fromFile[name]))
+  const layers: (readonly [string, Partial<Record<string, string>>])[] = [['env file', fromFile], ['environment', ownEnvironment], ['options', options]]
   for (const [where, values] of layers) {
     // A source named later replaces one of the other kind named earlier: `sync --docker-config X` beside an env file with a secret.
     if (values['REGCRED_SECRET_ID'] && values['REGCRED_DOCKER_CONFIG']) {

@@ -1,7 +1,8 @@
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import t from 'tap'
-import { testMachine } from '../fixtures/machine.js'
+import { PROGRAM, testMachine } from '../fixtures/machine.js'
 
 const COMMANDS = ['run', 'sync', 'status', 'doctor', 'check', 'explain', 'probe', 'rollback', 'secret put', 'rollout', 'fleet']
 
@@ -44,6 +45,21 @@ void t.test('wrong settings are exit status 78, in JSON where that is asked for'
   const { status, stdout } = await machine.run('sync', '--json')
   t.equal(status, 78)
   t.match(JSON.parse(stdout), { ok: false, code: 'E_SETTINGS', message: /REGCRED_INTERVALL/ })
+})
+
+// Regression: Node took our --env-file for its own: a missing one ended the program before it began, and what stood in it counted as the environment.
+void t.test('--env-file is ours, and not an option of Node', async (t) => {
+  const machine = await testMachine(t, { settings: { REGCRED_LOG_LEVEL: 'silent' } })
+  const file = join(machine.root, 'settings.env')
+  chmodSync(PROGRAM, 0o755) // as npm does for a package's command
+  const missing = spawnSync(PROGRAM, ['status', '--env-file', file, '--json'], { env: { ...machine.environment, PATH: `${dirname(process.execPath)}:/usr/bin:/bin` }, encoding: 'utf8' })
+  t.equal(missing.status, 78, missing.stderr)
+  t.match(JSON.parse(missing.stdout), { ok: false, code: 'E_SETTINGS', message: /settings\.env: cannot be read \(ENOENT\)/ })
+
+  writeFileSync(file, 'REGCRED_SECRET_ID=prod/registry\n')
+  t.match(JSON.parse((await machine.run('status', '--env-file', file, '--json')).stdout), { source: { label: machine.dockerConfig } }, 'the environment wins')
+  writeFileSync(file, 'REGCRED_INTERVALL=5m\n')
+  t.equal((await machine.run('status', '--env-file', file)).stderr.match(/REGCRED_INTERVALL/g)?.length, 1, 'told once')
 })
 
 void t.test('check tells what a document renders to, and refuses the sample of the well-known article', async (t) => {
