@@ -53,7 +53,9 @@ export function parseContainer(text: string): ContainerReading | undefined {
   const inspected = parseObject(text)
   const state = asObject(inspected?.['State'])
   const env = asObject(inspected?.['Config'])?.['Env']
-  if (typeof state?.['Running'] !== 'boolean') return undefined
+  // `Status` came with API 1.21, and says it in a word.
+  const running = state?.['Running'] ?? (typeof state?.['Status'] === 'string' ? state['Status'] === 'running' : undefined)
+  if (state === undefined || typeof running !== 'boolean') return undefined
   const variables = new Map<string, string>()
   for (const entry of Array.isArray(env) ? env : []) {
     const [name] = String(entry).split('=', 1)
@@ -61,11 +63,11 @@ export function parseContainer(text: string): ContainerReading | undefined {
   }
   const startedAtMs = Date.parse(String(state['StartedAt']))
   return {
-    state: state['Running'] ? 'running' : 'stopped',
+    state: running ? 'running' : 'stopped',
     // Docker says year 1 of a container that was never started.
     startedAtMs: startedAtMs > 0 ? startedAtMs : undefined,
     auth: parseEngineAuth(variables.get('ECS_ENGINE_AUTH_TYPE'), variables.get('ECS_ENGINE_AUTH_DATA')),
-    exitCode: !state['Running'] && typeof state['ExitCode'] === 'number' ? state['ExitCode'] : undefined,
+    exitCode: !running && typeof state['ExitCode'] === 'number' ? state['ExitCode'] : undefined,
   }
 }
 
@@ -75,7 +77,7 @@ async function readIntrospection(url: string, signal: AbortSignal): Promise<Intr
     if (status !== 200) return { up: false, reason: `${url} answers with status ${status}` }
     const metadata = parseObject(body.toString())
     const text = (name: string): string | undefined => (typeof metadata?.[name] === 'string' ? metadata[name] : undefined)
-    if (text('Cluster') === undefined && text('Version') === undefined) return { up: false, reason: `something else than the ECS agent answers at ${url}` }
+    if (['Cluster', 'Version', 'ContainerInstanceArn'].every((name) => text(name) === undefined)) return { up: false, reason: `something else than the ECS agent answers at ${url}` }
     return { up: true, version: text('Version'), cluster: text('Cluster'), containerInstanceArn: text('ContainerInstanceArn') }
   } catch (error) {
     signal.throwIfAborted()

@@ -75,6 +75,10 @@ t.test('each way that Docker may not tell is told apart', async (t) => {
   }
   const stopped = { State: { Running: false, StartedAt: '0001-01-01T00:00:00Z', ExitCode: 5 }, Config: { Env: null } }
   t.match(await answering('stopped', json(stopped)), { state: 'stopped', exitCode: 5, startedAtMs: undefined, auth: { type: '' } })
+  // Regression: an answer of no more than this (an engine that is not Docker's) counted as none, and each rotation was rolled back.
+  for (const [word, state] of [['running', 'running'], ['exited', 'stopped']] as const) {
+    t.match(await answering(word, json({ State: { Status: word }, Config: container.Config })), { state, startedAtMs: undefined, auth: { type: 'dockercfg' } })
+  }
   t.match(await answering('cut', (_, response) => response.writeHead(200, { 'content-length': 99 }).end('{"State"') && response.destroy()), { state: 'unreachable' })
   t.match(await answering('hang', () => {}), { state: 'unreachable', reason: /no answer within 2 s/ })
 })
@@ -82,6 +86,7 @@ t.test('each way that Docker may not tell is told apart', async (t) => {
 t.test('what answers at the port has to be the ECS agent', async (t) => {
   const cases: [RequestListener, object][] = [
     [json({ Cluster: 'default', ContainerInstanceArn: null, Version: 'v' }), { up: true, cluster: 'default', containerInstanceArn: undefined }],
+    [json({ ContainerInstanceArn: metadata.ContainerInstanceArn }), { up: true, version: undefined }],
     [json({ hello: 'world' }), { up: false, reason: /something else/ }],
     [(_, response) => response.end(`<html>${canary}`), { up: false, reason: /something else/ }],
     [(_, response) => response.writeHead(503).end(), { up: false, reason: /status 503/ }],
