@@ -7,6 +7,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseEnvFile } from 'dotenv'
 import { nearest } from './core/nearest.js'
+import { parseSecretReference } from './core/secret-reference.js'
 import { ServiceError } from './errors.js'
 
 type Parser<T> = (text: string) => T
@@ -157,6 +158,14 @@ export function readSettings(environment: NodeJS.ProcessEnv, options: Partial<Re
   const secretIds = value('REGCRED_SECRET_ID')
   const dockerConfig = value('REGCRED_DOCKER_CONFIG')
   if (secretIds?.length === 0) problems.push('REGCRED_SECRET_ID holds no name')
+  for (const id of secretIds ?? []) {
+    try {
+      parseSecretReference(id)
+    } catch (error) {
+      const { message, details: { fix } } = error as ServiceError
+      problems.push(fix === undefined ? message : `${message}; ${fix}`)
+    }
+  }
   const root = value('REGCRED_ROOT') ?? '/'
   const settings: Settings = {
     source: secretIds !== undefined

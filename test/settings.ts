@@ -53,6 +53,13 @@ void t.test('every problem is told at once, an unknown name with the nearest kno
   t.match(problems.sort(), [/REGCRED_ECS_CONFIG=/, /REGCRED_ECS_SERVICE=/, /REGCRED_INTERVALL \(environment\) is not a setting; did you mean REGCRED_INTERVAL\?/, /REGCRED_INTROSPECTION_URL=/, /REGCRED_PROBE=yes: write on or off/, /REGCRED_VERIFY_TIMEOUT=soon: write a duration/])
 })
 
+// Regression: secret ids were looked at after all else was right, so a machine with two faults told of them one at a time.
+void t.test('every secret id that cannot be meant is named at once, beside the other problems', async (t) => {
+  t.match(problemsOf(() => readSettings({ ...none, REGCRED_SECRET_ID: 'a b,good,c:d', REGCRED_PROBE: 'yes' }, {})), [
+    /^secret id a b: a name is made of/, /^secret id c:d: a name has no ":"; write the whole ARN/, /REGCRED_PROBE=yes/,
+  ])
+})
+
 void t.test('the value of an unknown name is not repeated: it may be a password', async (t) => {
   t.notMatch(problemsOf(() => readSettings({ ...none, REGCRED_PASSWORD: 'canary-hunter2' }, {})).join(), /canary/)
 })

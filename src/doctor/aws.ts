@@ -15,13 +15,7 @@ export const aws: Check = {
   run: async ({ settings, settingsError, environment }, signal) => {
     if (settingsError !== undefined) return [skipped('aws', 'the settings do not tell whether the source is a secret')]
     if (settings.source.kind === 'file') return [skipped('aws', 'the source is a file: AWS is not asked')]
-    const references = settings.source.secretIds.flatMap((id) => {
-      try {
-        return [parseSecretReference(id)]
-      } catch {
-        return [] // the source's own check tells of it
-      }
-    })
+    const references = settings.source.secretIds.map(parseSecretReference)
     const [machine, region] = await Promise.all([checkInstance(environment, signal), findRegion(references, environment, signal)])
     if (typeof region !== 'string') return [region, ...machine, skipped('describe-secret', 'without a region there is no Secrets Manager to ask')]
     const secrets = await Promise.all([...new Map(references.map((reference) => [reference.secretId, reference])).values()]

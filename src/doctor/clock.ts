@@ -45,13 +45,7 @@ function judge(offsetS: number, by: string): CheckResult {
 
 async function urlToAsk({ settings, ecsConfig, environment }: Facts): Promise<string | undefined> {
   if (settings.source.kind === 'secret') {
-    const named = settings.source.secretIds.map((id) => {
-      try {
-        return parseSecretReference(id).region
-      } catch {
-        return undefined
-      }
-    }).find(Boolean) ?? environment['AWS_REGION'] ?? environment['AWS_DEFAULT_REGION']
+    const named = settings.source.secretIds.map((id) => parseSecretReference(id).region).find(Boolean) ?? environment['AWS_REGION'] ?? environment['AWS_DEFAULT_REGION']
     if (named === undefined) return undefined
     const host = awsEndpointHost('secretsmanager', named, environment)
     const url = environment['AWS_ENDPOINT_URL_SECRETS_MANAGER'] ?? environment['AWS_ENDPOINT_URL']
