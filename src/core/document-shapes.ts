@@ -4,7 +4,7 @@ import { refusal, warn } from './document-context.js'
 import type { DocumentContext } from './document-context.js'
 import type { JsonArray, JsonNode, JsonObject } from './json.js'
 import { isTame, shownName, shownNames, shownRegistry } from './key-name.js'
-import { ACCEPTED_SHAPES, registryRequired } from './plain-credential.js'
+import { ACCEPTED_SHAPES, registryOfSetting, registryRequired } from './plain-credential.js'
 import { membersNamed, noAuth, onlyMember, PASSWORD_NAMES, readEntry, REGISTRY_NAMES, stringMember, USERNAME_NAMES, wrongType } from './registry-entry.js'
 import { canonicalRegistry, leftOut } from './registry-name.js'
 
@@ -173,12 +173,11 @@ function isFlat(root: JsonObject): boolean {
 
 function readFlat(context: DocumentContext, object: JsonObject): NamedCredential {
   const named = stringMember(context, object, REGISTRY_NAMES)
-  const name = named?.value ?? context.registry
-  if (name === undefined) {
+  const registry = named !== undefined ? registryName(context, named.value, named) : context.registry !== undefined ? registryOfSetting(context, context.registry) : undefined
+  if (registry === undefined) {
     if (!holdsLogin(object)) throw noAuth(context, 'an entry', object)
     throw registryRequired(context, object)
   }
-  const registry = registryName(context, name, named ?? object)
   const credential = readEntry(context, object, shownRegistry(registry))
   if (!credential) throw noAuth(context, shownRegistry(registry), object)
   return { registry, credential, node: object }

@@ -1,3 +1,4 @@
+import { ServiceError } from '../errors.js'
 import type { Credential } from './credential.js'
 import { decodeBase64 } from './base64.js'
 import { refusal } from './document-context.js'
@@ -16,8 +17,18 @@ export function readPlainCredential(context: DocumentContext): readonly [registr
   refusePlaceholder(context, context.text, 'it', owner)
   refuseOtherFormats(context)
   if (context.registry === undefined) throw registryRequired(context)
-  const registry = canonicalRegistry(context.registry, { source: context.source })
+  const registry = registryOfSetting(context, context.registry)
   return [registry, checkLogin(context, readLogin(context), { name: shownRegistry(registry) })]
+}
+
+/** Which registry a document is for that names none. What is wrong with the name is not the document's fault. */
+export function registryOfSetting({ source }: DocumentContext, name: string): string {
+  try {
+    return canonicalRegistry(name)
+  } catch (error) {
+    const { code, message, details: { fix } } = error as ServiceError
+    throw new ServiceError(code, `${source}: REGCRED_REGISTRY (--registry): ${message}`, { source, fix })
+  }
 }
 
 /** The error for a credential that says nowhere which registry it is for. */

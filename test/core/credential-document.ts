@@ -322,6 +322,16 @@ t.test('whatever the bytes, nothing is thrown but a refusal', (t) => {
   t.end()
 })
 
+// Regression: for a wrong --registry the document was blamed, with line and column.
+t.test('a wrong registry in the settings is not the fault of the document', (t) => {
+  for (const document of ['{"username":"ci","password":"s3cr3t"}', 'ci:s3cr3t']) {
+    const error = errorOf(() => render(Buffer.from(document), { registry: 'registry.example.com/app:1.2' }))
+    t.match(error, { code: 'E_REGISTRY_KEY', message: /: REGCRED_REGISTRY \(--registry\): a registry's name has a tag/ })
+    t.equal(error.details.line, undefined)
+  }
+  t.end()
+})
+
 t.test('a damaged document is refused or read, and no refusal has a piece of its password', (t) => {
   const corpus = accepted.map(([, document]) => Buffer.from(document as string))
   const damage = fc.array(fc.record({ at: fc.double({ min: 0, max: 1, noNaN: true }), byte: fc.nat(255), kind: fc.constantFrom('set', 'cut', 'drop', 'insert') }), { minLength: 1, maxLength: 4 })
