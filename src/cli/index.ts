@@ -59,7 +59,10 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
     streams.stdout.write(`ecs-regcred ${await readVersion()}\n`)
     return 0
   }
-  const name = argv[0] === 'secret' ? argv.slice(0, 2).join(' ') : (argv[0] ?? '--help')
+  // As people ask: `help sync`, and `secret --help` of the one thing that there is to do with it.
+  if (argv[0] === 'help' && argv.length > 1) return dispatch([...argv.slice(1), '--help'], streams)
+  if (argv[0] === 'secret' && (argv[1] === '--help' || argv[1] === '-h')) return dispatch(['secret', 'put', '--help'], streams)
+  const name = argv[0] === 'secret' && argv[1]?.startsWith('-') !== true ? argv.slice(0, 2).join(' ') : (argv[0] ?? '--help')
   if (name === '--help' || name === 'help' || name === '-h') {
     const { generalHelp } = await import('./help.js')
     streams.stdout.write(generalHelp(await Promise.all(Object.entries(COMMANDS).map(async ([of, load]) => [of, (await load()).summary] as const)), lookOf(streams)))

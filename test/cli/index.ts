@@ -17,6 +17,9 @@ void t.test('help names every command, and each has its own with an example', as
     t.match(help.stdout, /Example: /, command)
   }))
   t.match((await machine.run('sync', '-h')).stdout, /Usage: ecs-regcred sync /)
+  // Regression: `secret --help` was no command, and `help sync` told of everything but sync.
+  for (const asked of [['help', 'secret', 'put'], ['help', 'secret'], ['secret', '--help']]) t.match((await machine.run(...asked)).stdout, /Usage: ecs-regcred secret put /)
+  t.match(JSON.parse((await machine.run('secret', '--json')).stdout), { ok: false, code: 'E_USAGE', message: 'there is no command "secret"' })
   t.match((await machine.run('--version')).stdout, /^ecs-regcred \d+\.\d+\.\d+\n$/)
 })
 
