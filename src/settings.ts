@@ -167,10 +167,11 @@ export function readSettings(environment: NodeJS.ProcessEnv, options: Partial<Re
     }
   }
   const root = value('REGCRED_ROOT') ?? '/'
+  const dockerDirectory = environment['DOCKER_CONFIG'] || fromFile['DOCKER_CONFIG'] || join(environment['HOME'] || homedir(), '.docker')
   const settings: Settings = {
     source: secretIds !== undefined
       ? { kind: 'secret', secretIds }
-      : { kind: 'file', path: dockerConfig ?? join(environment['DOCKER_CONFIG'] || join(environment['HOME'] || homedir(), '.docker'), 'config.json') },
+      : { kind: 'file', path: dockerConfig ?? join(dockerDirectory, 'config.json') },
     registry: value('REGCRED_REGISTRY'),
     username: value('REGCRED_USERNAME'),
     keepNewline: value('REGCRED_KEEP_NEWLINE') === 'on',

@@ -70,6 +70,14 @@ void t.test('what the env file holds for the AWS SDK is passed on, and nothing e
   t.strictSame(readSettings(none, {}, file).sdkEnvironment, { AWS_REGION: 'eu-west-1', HTTPS_PROXY: 'http://proxy.example.com:3128' })
 })
 
+// Regression: the env file is all the environment that a service has, and Docker's own variable there was passed over without a word.
+void t.test('DOCKER_CONFIG of the env file counts where the environment has none', async (t) => {
+  const file = join(t.testdir(), 'settings.env')
+  writeFileSync(file, 'DOCKER_CONFIG=/srv/docker\n')
+  t.match(readSettings(none, {}, file).source, { path: '/srv/docker/config.json' })
+  t.match(readSettings({ ...none, DOCKER_CONFIG: '/opt/docker' }, {}, file).source, { path: '/opt/docker/config.json' })
+})
+
 void t.test('an env file named by hand has to be there', async (t) => {
   t.match(problemsOf(() => readSettings(none, {}, '/nonexistent/x.env')), [/x\.env: cannot be read \(ENOENT\)/])
 })
