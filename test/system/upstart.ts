@@ -59,13 +59,13 @@ t.test("Amazon Linux 1's user data, the boot write, the service and a reload, on
   // Upstart gives a command with redirections to a shell, which then is the process (init/job_process.c).
   const service = network.spawn(['chroot', root, 'sh', '-e', '-c', `exec ${job.exec}`])
   const log = join(root, 'var/log/ecs-regcred.log')
-  await lineIn(log, 'ecs-agent.verified.*"trigger":"start"')
+  await lineIn(log, '"trigger":"start".*"event":"ecs-agent.verified"')
   t.equal(statSync(log).mode & 0o022, 0, 'nobody else writes the log')
   writeFileSync(secretFile, secret('third'))
   service.kill('SIGHUP') // initctl reload
-  await lineIn(log, 'ecs-config.written.*"trigger":"signal"')
+  await lineIn(log, '"trigger":"signal".*"event":"ecs-config.written"')
   t.match(readFileSync(join(root, 'etc/ecs/ecs.config'), 'utf8'), base64('third'))
-  await lineIn(log, 'ecs-agent.verified.*"trigger":"signal"')
+  await lineIn(log, '"trigger":"signal".*"event":"ecs-agent.verified"')
   t.match(readFileSync(join(root, 'tmp/calls'), 'utf8'), /^stop ecs\n(status ecs\n)*start ecs$/m)
   t.notMatch(readFileSync(join(root, 'tmp/calls'), 'utf8'), /^restart/m)
   service.kill('SIGKILL')
