@@ -10,8 +10,7 @@ import { parseJson, pathOf } from './json.js'
 import type { JsonNode } from './json.js'
 import { shownName, shownNames, shownRegistry } from './key-name.js'
 import { checkLogin } from './login.js'
-import { ACCEPTED_SHAPES, readPlainCredential, registryRequired } from './plain-credential.js'
-import { canonicalRegistry } from './registry-name.js'
+import { ACCEPTED_SHAPES, readPlainCredential, registryOfSetting, registryRequired } from './plain-credential.js'
 
 export type DocumentOptions = {
   /** Names the origin in messages, e.g. `secret prod/registry (version 3f2a9c01)`. */
@@ -112,7 +111,7 @@ function readKeyFile(context: DocumentContext, root: JsonNode): NamedCredential 
       'say so: --username _json_key --registry europe-docker.pkg.dev (REGCRED_USERNAME, REGCRED_REGISTRY)', root)
   }
   if (context.registry === undefined) throw registryRequired(context, root)
-  const registry = canonicalRegistry(context.registry, { source: context.source })
+  const registry = registryOfSetting(context, context.registry)
   const credential = checkLogin(context, { username: context.username, password: context.text }, { name: shownRegistry(registry), node: root })
   return { registry, credential, node: root }
 }

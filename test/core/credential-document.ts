@@ -324,8 +324,8 @@ t.test('whatever the bytes, nothing is thrown but a refusal', (t) => {
 
 // Regression: for a wrong --registry the document was blamed, with line and column.
 t.test('a wrong registry in the settings is not the fault of the document', (t) => {
-  for (const document of ['{"username":"ci","password":"s3cr3t"}', 'ci:s3cr3t']) {
-    const error = errorOf(() => render(Buffer.from(document), { registry: 'registry.example.com/app:1.2' }))
+  for (const [document, username] of [['{"username":"ci","password":"s3cr3t"}'], ['ci:s3cr3t'], [keyFile, '_json_key']] as const) {
+    const error = errorOf(() => render(Buffer.from(document), { registry: 'registry.example.com/app:1.2', username }))
     t.match(error, { code: 'E_REGISTRY_KEY', message: /: REGCRED_REGISTRY \(--registry\): a registry's name has a tag/ })
     t.equal(error.details.line, undefined)
   }
