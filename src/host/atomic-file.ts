@@ -44,6 +44,8 @@ export type UpdateOptions = {
   readonly code?: FileErrorCode
   /** Where `sys/fs/selinux` is looked for. Default `/`. */
   readonly root?: string
+  /** False where another file of the same directory is written next, whose flush of it is for both. Default true. */
+  readonly flushDirectory?: boolean
 }
 
 /** The file as it stands, a symlink followed; undefined where there is none. */
@@ -68,7 +70,7 @@ export async function updateFile(
   change: (current: Buffer | undefined) => Uint8Array,
   options: UpdateOptions = {},
 ): Promise<{ readonly written: boolean; readonly bytes: Buffer }> {
-  const { newMode = 0o600, maxMode = 0o600, code = 'E_ECS_CONFIG', root = '/' } = options
+  const { newMode = 0o600, maxMode = 0o600, code = 'E_ECS_CONFIG' } = options
   let written = false
   let late = Buffer.alloc(0)
   // Each further round means that another program wrote in the instant of ours; ten in a row is a program that writes without pause.
@@ -81,7 +83,7 @@ export async function updateFile(
       const bytes = Buffer.from(change(current))
       const mode = old ? old.content.mode & maxMode : newMode
       if (old?.content.bytes.equals(bytes) && old.content.mode === mode) return { written, bytes }
-      if (!await replace(path, target, bytes, mode, old?.content, root)) continue
+      if (!await replace(path, target, bytes, mode, old?.content, options)) continue
       written = true
       late = old ? readAppended(old) : Buffer.alloc(0)
       if (late.length === 0) return { written, bytes }
@@ -168,7 +170,9 @@ function openIfAny(path: string): OpenFile | undefined {
 }
 
 /** One attempt. False where the file moved on since `old` was read; the temp file is gone then, as after every failure. */
-async function replace(path: string, target: string, bytes: Buffer, mode: number, old: FileOnDisk | undefined, root: string): Promise<boolean> {
+async function replace(
+  path: string, target: string, bytes: Buffer, mode: number, old: FileOnDisk | undefined, { root = '/', flushDirectory = true }: UpdateOptions,
+): Promise<boolean> {
   const { before, after } = tempNameParts(target)
   const temp = join(dirname(target), `${before}${await processIdentity()}-${randomBytes(4).toString('hex')}${after}`)
   // Opened before anything is changed: with no file descriptor to spare, fail while the old file still stands.
@@ -187,7 +191,7 @@ async function replace(path: string, target: string, bytes: Buffer, mode: number
       } catch { /* the first error tells more; removeLeftoverTemps() tries again */ }
       throw error
     }
-    await flush(directory).catch((error: NodeJS.ErrnoException) => {
+    if (flushDirectory) await flush(directory).catch((error: NodeJS.ErrnoException) => {
       throw Object.assign(error, { message: 'it holds the new content, which a power loss may still undo: the directory could not be flushed' })
     })
     return true
@@ -233,7 +237,7 @@ function tempNameParts(target: string): { readonly before: string; readonly afte
   return { before: `.${basename(target)}.ecs-regcred-`, after: '.tmp' }
 }
 
-function unlinkIfAny(path: string): void {
+export function unlinkIfAny(path: string): void {
   unless(['ENOENT'], () => unlinkSync(path))
 }
 

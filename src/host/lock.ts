@@ -6,10 +6,11 @@
  * to look sees the other's claim, so never do both hold. A dead process's claim is removed by whoever meets it, which is safe because
  * a name is never used again. Where two meet, the lower name stays and the higher withdraws for a moment, so one of them gets on.
  */
-import { mkdir, readdir, stat, unlink, writeFile } from 'node:fs/promises'
+import { mkdirSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ServiceError } from '../errors.js'
+import { unlinkIfAny } from './atomic-file.js'
 import { fileError } from './file-error.js'
 import { isRunning, processIdentity } from './process-identity.js'
 
@@ -29,42 +30,43 @@ export async function withLock<T>(stateDir: string, waitMs: number, work: () => 
   try {
     return await work()
   } finally {
-    await release()
+    release()
   }
 }
 
 /** As withLock, for a holder that is not one function. @returns gives the lock back; safe to call twice */
-export async function acquireLock(stateDir: string, waitMs: number, signal: AbortSignal): Promise<() => Promise<void>> {
+export async function acquireLock(stateDir: string, waitMs: number, signal: AbortSignal): Promise<() => void> {
   const directory = join(stateDir, 'lock')
   const identity = await processIdentity().catch((error: unknown) => {
     throw fileError('E_STATE', 'read', '/proc/self/stat', error)
   })
   const claim = `${identity}.${claimCount++}`
   const path = join(directory, claim)
-  const withdraw = async (): Promise<void> => {
+  const withdraw = (): void => {
     ownClaims.delete(claim)
-    // Where that fails (a file system turned read-only), others wait for this process to end, and its own next claim removes it.
-    await unlink(path).catch(() => {})
+    try {
+      unlinkSync(path)
+    } catch { /* a file system turned read-only: others wait for this process to end, and its own next claim removes it */ }
   }
   const deadline = performance.now() + waitMs
   let lookMs = 10
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
     for (;;) {
       signal.throwIfAborted()
       ownClaims.add(claim)
-      await writeFile(path, '', { flag: 'a', mode: 0o600 })
+      writeFileSync(path, '', { flag: 'a', mode: 0o600 })
       const others = await readOtherClaims(directory, claim)
       if (others.length === 0) return withdraw
       const leftMs = deadline - performance.now()
-      if (leftMs <= 0) throw await lockedError(directory, others, waitMs)
-      if (others.some((other) => other < claim)) await withdraw()
+      if (leftMs <= 0) throw lockedError(directory, others, waitMs)
+      if (others.some((other) => other < claim)) withdraw()
       // Jitter: two that wait for the same holder should not meet again at every look.
       await sleep(Math.min(leftMs, lookMs * (0.5 + Math.random())), undefined, { signal })
       lookMs = Math.min(LONGEST_LOOK_MS, lookMs * 1.5)
     }
   } catch (error) {
-    await withdraw()
+    withdraw()
     if (signal.aborted) throw signal.reason
     throw fileError('E_STATE', 'take the lock', directory, error)
   }
@@ -74,22 +76,20 @@ export async function acquireLock(stateDir: string, waitMs: number, signal: Abor
 async function readOtherClaims(directory: string, own: string): Promise<readonly string[]> {
   const self = own.slice(0, own.lastIndexOf('.'))
   const others: string[] = []
-  for (const name of await readdir(directory)) {
+  for (const name of readdirSync(directory)) {
     if (name === own) continue
     const alive = name.startsWith(`${self}.`) ? ownClaims.has(name) : await isRunning(name)
     if (alive) others.push(name)
-    else await unlink(join(directory, name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error
-    })
+    else unlinkIfAny(join(directory, name))
   }
   return others
 }
 
-async function lockedError(directory: string, others: readonly string[], waitMs: number): Promise<ServiceError> {
+function lockedError(directory: string, others: readonly string[], waitMs: number): ServiceError {
   // Of the claims that stand, the holder's is the oldest: while any stands, no later one can become the holder's.
-  const claims = await Promise.all(others.map(async (name) => {
-    const since = await stat(join(directory, name)).then((info) => info.mtimeMs, () => Date.now())
-    return { pid: Number(name.split('.')[1]), since }
+  const claims = others.map((name) => ({
+    pid: Number(name.split('.')[1]),
+    since: statSync(join(directory, name), { throwIfNoEntry: false })?.mtimeMs ?? Date.now(),
   }))
   const holder = claims.reduce((oldest, claim) => (claim.since < oldest.since ? claim : oldest))
   const heldSeconds = Math.max(0, Math.round((Date.now() - holder.since) / 1000))

@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCommand } from './run-command.js'
 
@@ -7,7 +7,6 @@ import { runCommand } from './run-command.js'
  * which is the policy's own choice for a file there.
  */
 export async function copySelinuxLabel(from: string, to: string, root: string): Promise<void> {
-  const selinux = await access(join(root, '/sys/fs/selinux')).then(() => true, () => false)
   // node:fs has no extended attributes.
-  if (selinux) await runCommand('chcon', [`--reference=${from}`, '--', to], { timeoutMs: 5000 }, new AbortController().signal)
+  if (existsSync(join(root, '/sys/fs/selinux'))) await runCommand('chcon', [`--reference=${from}`, '--', to], { timeoutMs: 5000 }, new AbortController().signal)
 }

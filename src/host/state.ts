@@ -4,7 +4,8 @@
  * no plain digest of one either: a short password could be guessed from it. The last good copy of ecs.config does hold credentials.
  */
 import { createHmac, randomBytes } from 'node:crypto'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ErrorCode, ErrorDetails } from '../errors.js'
 import { readFileIfAny, removeLeftoverTemps, updateFile } from './atomic-file.js'
@@ -97,18 +98,18 @@ export async function readState(stateDir: string): Promise<{ readonly state: Sta
 
 /** @throws {ServiceError} E_STATE */
 export async function writeState(stateDir: string, state: State): Promise<void> {
-  await makeStateDir(stateDir)
+  makeStateDir(stateDir)
   await updateFile(statePath(stateDir), () => Buffer.from(`${JSON.stringify(state, null, 2)}\n`), OURS)
 }
 
 /**
- * Keeps what ecs.config held before a change, for the rollback.
+ * Keeps what ecs.config held before a change, for the rollback. Safe from a power loss once the state is written, which comes before the change.
  * @param bytes undefined: there was no file
  * @throws {ServiceError} E_STATE
  */
 export async function saveLastGood(stateDir: string, bytes: Uint8Array | undefined): Promise<void> {
-  await makeStateDir(stateDir)
-  await updateFile(lastGoodPath(stateDir), () => bytes ?? NO_FILE, OURS)
+  makeStateDir(stateDir)
+  await updateFile(lastGoodPath(stateDir), () => bytes ?? NO_FILE, { ...OURS, flushDirectory: false })
 }
 
 /** @returns undefined where nothing was kept; `bytes` undefined where it was kept that there was no file */
@@ -171,9 +172,9 @@ function parseState(bytes: Buffer): State | string {
   return Object.fromEntries(Object.entries(value as object).filter(([, field]) => field !== null)) as State
 }
 
-async function makeStateDir(stateDir: string): Promise<void> {
+function makeStateDir(stateDir: string): void {
   try {
-    await mkdir(stateDir, { recursive: true, mode: 0o700 })
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   } catch (error) {
     throw fileError('E_STATE', 'make the state directory', stateDir, error)
   }

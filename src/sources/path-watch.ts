@@ -3,8 +3,7 @@
  * on the way replaced or not there yet. Every directory that the path leads through is watched for the one name that the path takes in it. The
  * file is watched as well: where it is bind-mounted, its directory hears nothing of a write.
  */
-import { type FSWatcher, watch as watchDirectory } from 'node:fs'
-import { lstat, readlink } from 'node:fs/promises'
+import { type FSWatcher, lstatSync, readlinkSync, watch as watchDirectory } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ServiceError } from '../errors.js'
 
@@ -43,9 +42,9 @@ export async function watchPath(path: string, wake: () => void, signal: AbortSig
       // The old one first: chokidar keeps one inotify watch per path, and would share that of a directory that is gone.
       await watcher?.close()
       if (signal.aborted) return
-      trail = await readTrail(path)
+      trail = readTrail(path)
       watcher = await openWatcher(trail, hear, signal)
-    } while (!signal.aborted && (await readTrail(path)).identity !== trail.identity)
+    } while (!signal.aborted && readTrail(path).identity !== trail.identity)
     if (signal.aborted) await watcher.close()
   }
 
@@ -56,7 +55,7 @@ export async function watchPath(path: string, wake: () => void, signal: AbortSig
     queued = true
     queue = queue.then(async () => {
       queued = false
-      const isSame = !stale && (await readTrail(path)).identity === trail?.identity
+      const isSame = !stale && readTrail(path).identity === trail?.identity
       stale = false
       if (signal.aborted || isSame) return
       await follow()
@@ -121,7 +120,7 @@ async function openWatcher(trail: Trail, hear: (event: Touch) => void, signal: A
   return { close }
 }
 
-async function readTrail(path: string): Promise<Trail> {
+function readTrail(path: string): Trail {
   const names = new Map<string, Set<string>>()
   const identity: string[] = []
   const rest = resolve(path).split('/').filter((part) => part !== '')
@@ -135,9 +134,9 @@ async function readTrail(path: string): Promise<Trail> {
     }
     const here = join(directory, name)
     names.set(directory, (names.get(directory) ?? new Set()).add(name))
-    const stats = await lstat(here, { bigint: true }).catch((error: NodeJS.ErrnoException) => absent(here, error))
+    const stats = ifPresent(here, () => lstatSync(here, { bigint: true }))
     if (stats?.isSymbolicLink()) {
-      const target = await readlink(here).catch((error: NodeJS.ErrnoException) => absent(here, error))
+      const target = ifPresent(here, () => readlinkSync(here))
       identity.push(`${here} -> ${target}`)
       if (target === undefined || ++links > MAX_LINKS) break
       if (target.startsWith('/')) directory = '/'
@@ -155,7 +154,12 @@ async function readTrail(path: string): Promise<Trail> {
 }
 
 /** Undefined for what is not there, or not for us to see. What a failing disk says of a path is no answer, and would be watched from then on. */
-function absent(path: string, { code }: NodeJS.ErrnoException): undefined {
-  if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP', 'ENAMETOOLONG', 'EINVAL'].includes(String(code))) return
-  throw new ServiceError('E_SOURCE_FILE', `could not watch ${path}: ${code}`, { fix: `look at dmesg, and at the file system that it is on: findmnt --target ${path}` })
+function ifPresent<T>(path: string, look: () => T): T | undefined {
+  try {
+    return look()
+  } catch (error) {
+    const code = String((error as NodeJS.ErrnoException).code)
+    if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP', 'ENAMETOOLONG', 'EINVAL'].includes(code)) return undefined
+    throw new ServiceError('E_SOURCE_FILE', `could not watch ${path}: ${code}`, { fix: `look at dmesg, and at the file system that it is on: findmnt --target ${path}` })
+  }
 }
