@@ -19,6 +19,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stopping.abort()
   })
 }
+// Node would open a debugger on a port, where every user of the machine could run code as root.
+process.on('SIGUSR1', () => undefined)
 // By default a SIGHUP would end the process. For `run` it is a reload: one that arrives during the start is answered by the first pass, which is still to
 // come. For `rollout` the terminal is gone: nobody is there to be told how a service's own percentages are put back, so it goes on until it has done that.
 if (process.argv[2] === 'run' || process.argv[2] === 'rollout') process.on('SIGHUP', () => undefined)

@@ -273,6 +273,22 @@ void t.test('five wake-ups at once are one pass', async (t) => {
   await service.stop()
 })
 
+// Regression: Node opens a debugger on a port of loopback when it gets SIGUSR1, and whoever connects to it runs code as root.
+void t.test('SIGUSR1 opens no debugger', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_LOG_LEVEL: 'debug' } })
+  await machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  service.child.kill('SIGUSR1')
+  // By the end of the restart that this asks for, a debugger has long told of itself.
+  machine.registry.password = 'second-password'
+  machine.login('second-password')
+  await service.next('ecs-agent.verified')
+  t.equal(await service.stop(), 0)
+  t.notMatch(service.output(), /debugger/i)
+})
+
 void t.test('the boot writes and never restarts', async (t) => {
   const machine = await testMachine(t, { ecsConfig: FOREIGN })
   machine.login('first-password')
