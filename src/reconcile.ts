@@ -106,6 +106,7 @@ async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
   if (state.pending === undefined) await keepLastGood(pass)
   state.pending = {
     version: plan.version,
+    readAs: plan.readAs,
     fingerprint: fingerprint(state.fingerprintKey, authData),
     registries: [...plan.registries],
     fileFingerprint: fingerprint(state.fingerprintKey, render((await readLastGood(settings.stateDir))?.bytes)),

@@ -195,3 +195,25 @@ t.test('neither the AWS credentials nor those of the secret are seen by a child,
   for (const form of forms) t.strictSame(machine.filesHolding(form).filter((path) => !allowed.includes(path)), [])
   t.equal(linesSince(service, 0, 'ecs-agent.restarting').length, 2)
 })
+
+t.test('settings that give the same version another meaning are applied at the next start, and a version is held back by those it was read by', beside(), async (t) => {
+  // Regression: a version once rendered was taken for known whatever the settings said of it, so that a changed json-key or registry waited for the next
+  // rotation, with every pass telling that nothing was to do.
+  const machine = await secretMachine(t)
+  await machine.startEcsAgent()
+  const member = (password: string): object => JSON.parse(machine.documentOf(password)) as object
+  const version = machine.putText(JSON.stringify({ blue: member('first-password'), green: member('second-password') }))
+  const sync = async (jsonKey: string) => machine.run('sync', '--json', '--secret-id', `${machine.secret.arn}:${jsonKey}::`)
+  t.match(JSON.parse((await sync('blue')).stdout), { ok: true, action: 'restarted', version })
+
+  machine.registry.password = 'second-password'
+  t.match(JSON.parse((await sync('green')).stdout), { ok: true, action: 'restarted', version })
+  t.equal(machine.file(), machine.fileWith('second-password'))
+  t.match(JSON.parse((await sync('blue')).stdout), { ok: false, code: 'E_REGISTRY_REFUSED' })
+  t.match(JSON.parse((await sync('green')).stdout), { ok: true, action: 'none', version }, 'what the registry refused was another meaning of that version')
+  t.notOk(machine.state()['refused'])
+
+  machine.aws.actions()
+  t.match(JSON.parse((await sync('green')).stdout), { ok: true, action: 'none', version })
+  t.strictSame(machine.aws.actions(), ['DescribeSecret'], 'the same settings read nothing again')
+})

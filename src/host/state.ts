@@ -21,9 +21,15 @@ export type Moment = {
   readonly at: string
 }
 
-/** What was put into ecs.config from one version of the source. */
-export type Rendered = {
+/** A version of the source, as the settings say that it is to be read. */
+export type ReadVersion = {
   readonly version: string
+  /** Of those settings (json-key, registry, username…): by others, the same version of a secret means something else. */
+  readonly readAs?: string | undefined
+}
+
+/** What was put into ecs.config from one version of the source. */
+export type Rendered = ReadVersion & {
   /** Of ECS_ENGINE_AUTH_DATA. */
   readonly fingerprint: string
   readonly registries: readonly string[]
@@ -64,11 +70,11 @@ export type State = {
   /** A restart after which the ECS agent ran and still did not hold the file, by the fingerprint of ECS_ENGINE_AUTH_DATA: the next would not help. */
   futileRestart?: { readonly fingerprint: string; readonly at: Moment }
   /** A version that the ECS agent did not live with: not tried again until the source changes, or a person says so. */
-  setAside?: { readonly version: string; readonly reason: string; readonly at: string }
+  setAside?: ReadVersion & { readonly reason: string; readonly at: string }
   /** A version that a registry itself refused. */
-  refused?: { readonly version: string; readonly registries: readonly string[]; readonly reason: string; readonly at: Moment; readonly tries: number }
+  refused?: ReadVersion & { readonly registries: readonly string[]; readonly reason: string; readonly at: Moment; readonly tries: number }
   /** A version of the source that is no usable document, and the words for it: polls need not fetch it again to say so. */
-  unusable?: { readonly version: string; readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails }
+  unusable?: ReadVersion & { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails }
   /** ISO 8601. */
   lastSuccess?: string
   /** Of the credentials that were applied, by registry. */

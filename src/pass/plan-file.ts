@@ -7,9 +7,10 @@ import { type EngineAuth, parseEngineAuth, sameMeaning } from '../core/ecs-match
 import { Redacted } from '../core/redacted.js'
 import { leftOut } from '../core/registry-name.js'
 import { registryOfKey } from '../core/registry-of-key.js'
+import { parseSecretReference } from '../core/secret-reference.js'
 import { ServiceError } from '../errors.js'
 import { readFileIfAny } from '../host/atomic-file.js'
-import { elapsedMs, fingerprint, type Moment, now } from '../host/state.js'
+import { elapsedMs, fingerprint, type Moment, now, type ReadVersion, type State } from '../host/state.js'
 import type { SourceReading } from '../sources/source.js'
 import { authOnDisk } from './auth-on-disk.js'
 import type { Pass } from './pass.js'
@@ -17,8 +18,7 @@ import { probeChanged } from './probe-changed.js'
 import { settleWrite } from './settle-write.js'
 
 /** What must be done to the file. */
-export type FilePlan = {
-  readonly version: string
+export type FilePlan = ReadVersion & {
   readonly registries: readonly string[]
   /** What has to stand in the file; undefined where it already means that. */
   readonly authData: Redacted<string> | undefined
@@ -34,30 +34,29 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   const { auth: onDisk, data } = authOnDisk(current)
   const at = now()
   const started = performance.now()
-  const reading = await pass.source.read(knownVersion(pass, onDisk.type === 'dockercfg' ? data : undefined, at), signal)
+  const readAs = howRead(pass)
+  const reading = await pass.source.read(knownVersion(pass, readAs, onDisk.type === 'dockercfg' ? data : undefined, at), signal)
 
   if (reading.documents === undefined) {
     const version = reading.version ?? ''
     refuseIfHeld(pass, version, at)
     const rendered = state.rendered
-    return { version, registries: rendered?.registries ?? [], authData: undefined, current }
+    return { version, readAs, registries: rendered?.registries ?? [], authData: undefined, current }
   }
 
-  const { registries, dockercfg, authData } = understandOrRemember(pass, reading)
+  const { registries, dockercfg, authData } = understandOrRemember(pass, reading, readAs)
   const wanted = parseEngineAuth('dockercfg', authData)
   assertReadAsMeant(wanted, dockercfg, current, authData)
 
   const version = reading.version ?? fingerprint(state.fingerprintKey, authData)
   const names = [...registries.keys()].filter((registry) => leftOut(registry) === undefined)
-  const plan = { version, registries: names, current }
-  // What is held against a version ends with it.
-  if (state.setAside !== undefined && state.setAside.version !== version) delete state.setAside
-  if (state.refused !== undefined && state.refused.version !== version) delete state.refused
+  const plan = { version, readAs, registries: names, current }
+  dropHeldOfOthers(state, { version, readAs })
   const inSync = onDisk.type === 'dockercfg' && data !== undefined && sameMeaning(onDisk, wanted)
   log[inSync ? 'debug' : 'info']({ event: 'credentials.read', version, registries: names, durationMs: since(started) }, 'credentials read')
   if (inSync) {
     // Another version that means the same, or a file that somebody else wrote so: from now on this version needs no fetching.
-    state.rendered = { version, fingerprint: fingerprint(state.fingerprintKey, data), registries: names }
+    state.rendered = { version, readAs, fingerprint: fingerprint(state.fingerprintKey, data), registries: names }
     // It stands there though it was set aside (the way back failed, or a hand put it there), and a person says that it is to.
     if (options.force && !options.dryRun) delete state.setAside
     return { ...plan, authData: undefined }
@@ -65,32 +64,47 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
 
   refuseTakeover(pass, onDisk, registries)
   refuseIfHeld(pass, version, at)
-  if (settings.probe) await probeChanged(pass, version, registries, onDisk, signal)
+  if (settings.probe) await probeChanged(pass, { version, readAs }, registries, onDisk, signal)
   if (onDisk.type === 'docker' && onDisk.entries.size > 0) {
     pass.warnings.push({ code: 'W_DOCKER_TYPE', message: `${settings.ecsConfigPath} held credentials of type docker; they are replaced by type dockercfg` })
   }
   return { ...plan, authData: new Redacted(authData) }
 }
 
+/** By these settings one version of a secret means this or that. A file's version is what it means already. */
+function howRead({ settings: { source, registry, username, keepNewline }, state }: Pass): string | undefined {
+  if (source.kind === 'file') return undefined
+  const jsonKeys = source.secretIds.map((id) => parseSecretReference(id).jsonKey)
+  return fingerprint(state.fingerprintKey, JSON.stringify([jsonKeys, registry, username, keepNewline]))
+}
+
 /**
  * The version that needs no fetching: its outcome is known. A version that stands in the file counts only while the file holds what was rendered
  * from it, so that a file changed by hand is put right from the source.
  */
-function knownVersion({ state, options }: Pass, dataOnDisk: string | undefined, at: Moment): string | undefined {
+function knownVersion({ state, options }: Pass, readAs: string | undefined, dataOnDisk: string | undefined, at: Moment): string | undefined {
   if (options.force) return undefined
-  // A person's signal, a start and a changed setting look again; a poll has nothing new to find in the same version.
-  if (state.unusable !== undefined && options.trigger === 'poll') return state.unusable.version
-  if (state.setAside !== undefined) return state.setAside.version
-  if (state.refused !== undefined && !mayProbeAgain(state.refused, options.trigger, at)) return state.refused.version
-  const { rendered } = state
-  if (rendered === undefined || dataOnDisk === undefined) return undefined
+  const { unusable, setAside, refused, rendered } = state
+  // A person's signal and a start look again; a poll has nothing new to find in the same version.
+  if (unusable !== undefined && unusable.readAs === readAs && options.trigger === 'poll') return unusable.version
+  if (setAside !== undefined && setAside.readAs === readAs) return setAside.version
+  if (refused !== undefined && refused.readAs === readAs && !mayProbeAgain(refused, options.trigger, at)) return refused.version
+  if (rendered === undefined || rendered.readAs !== readAs || dataOnDisk === undefined) return undefined
   return fingerprint(state.fingerprintKey, dataOnDisk) === rendered.fingerprint ? rendered.version : undefined
+}
+
+/** What is held against a version ends with it, and with the settings that it was read by. */
+function dropHeldOfOthers(state: State, { version, readAs }: ReadVersion): void {
+  for (const name of ['unusable', 'setAside', 'refused'] as const) {
+    const held = state[name]
+    if (held !== undefined && (held.version !== version || held.readAs !== readAs)) delete state[name]
+  }
 }
 
 type Understood = { readonly registries: Registries; readonly dockercfg: Dockercfg; readonly authData: string }
 
 /** What the documents mean and render to. A version that cannot be used is remembered with the words for it. */
-function understandOrRemember(pass: Pass, reading: SourceReading): Understood {
+function understandOrRemember(pass: Pass, reading: SourceReading, readAs: string | undefined): Understood {
   delete pass.state.unusable
   try {
     const registries = understand(pass, reading)
@@ -99,7 +113,7 @@ function understandOrRemember(pass: Pass, reading: SourceReading): Understood {
     return { registries, dockercfg, authData: renderAuthData(dockercfg) }
   } catch (error) {
     if (error instanceof ServiceError && reading.version !== undefined) {
-      pass.state.unusable = { version: reading.version, code: error.code, message: error.message, details: error.details }
+      pass.state.unusable = { version: reading.version, readAs, code: error.code, message: error.message, details: error.details }
     }
     throw error
   }

@@ -27,10 +27,11 @@ export async function rollBackByHand(machine: Machine, signal: AbortSignal): Pro
     }
     const pass: Pass = { ...machine, options: { trigger: 'command', force: true }, warnings: [], state }
     settleWrite(state, file)
-    const { version, registries = [] } = state.rendered ?? {}
-    if (version !== undefined) state.setAside = { version, reason: 'rolled back by hand', at: new Date().toISOString() }
+    const { version, readAs, registries = [] } = state.rendered ?? {}
+    if (version !== undefined) state.setAside = { version, readAs, reason: 'rolled back by hand', at: new Date().toISOString() }
     state.pending = {
       version: version ?? 'unknown',
+      readAs,
       fingerprint: fingerprint(state.fingerprintKey, data ?? ''),
       registries,
       // What is not ours in it, or not ours at all, is put back line by line.

@@ -21,7 +21,7 @@ export async function rollBack(pass: Pass, init: InitSystem, seen: Observation, 
     throw notVerified(seen, late, 'no change of this service is left to take back, so look at the ECS agent itself: /var/log/ecs/ecs-agent.log')
   }
   const reason = `the ECS agent was not healthy with it within ${settings.verifyTimeoutMs / 1000} s (${seen.detail})`
-  state.setAside = { version: pending.version, reason, at: new Date().toISOString() }
+  state.setAside = { version: pending.version, readAs: pending.readAs, reason, at: new Date().toISOString() }
   state.pending = { ...pending, phase: 'rolling-back' }
   state.restartBegun = now()
   await writeState(settings.stateDir, state)

@@ -21,7 +21,7 @@ export function settleWrite(state: State, file: Uint8Array | undefined): void {
   state.pending = { ...change, phase: 'written' }
   // Later than it was where a kill came between: that can cost a restart, an earlier moment could lose one.
   state.writtenAt = now()
-  state.rendered = { version: pending.version, fingerprint: pending.fingerprint, registries: pending.registries }
+  state.rendered = { version: pending.version, readAs: pending.readAs, fingerprint: pending.fingerprint, registries: pending.registries }
   // The version that stands there now was tried after all, if it was held back before.
   delete state.setAside
   delete state.refused
