@@ -217,3 +217,22 @@ t.test('settings that give the same version another meaning are applied at the n
   t.match(JSON.parse((await sync('green')).stdout), { ok: true, action: 'none', version })
   t.strictSame(machine.aws.actions(), ['DescribeSecret'], 'the same settings read nothing again')
 })
+
+t.test('a refused version that the secret has left is not told of any more', beside(), async (t) => {
+  // Regression: where the stage went back to the version in the file, a signal found that one known, and status and metrics told of the refusal from then on.
+  const machine = await secretMachine(t, { REGCRED_LOG_LEVEL: 'debug' })
+  const service = await machine.settledService()
+  const [first] = machine.secret.versions
+  machine.putText(machine.documentOf('wrong-password'))
+  const refused = service.next('credentials.refused')
+  machine.signal(service)
+  await refused
+
+  machine.secret.versions = [{ ...first, stages: ['AWSCURRENT'] } as typeof first & object]
+  const unchanged = service.next('credentials.unchanged')
+  machine.signal(service)
+  await unchanged
+  t.equal(await service.stop(), 0)
+  t.notOk(machine.state()['refused'])
+  t.match(JSON.parse((await machine.run('status', '--json')).stdout), { registries: [{ registry: machine.host, probe: 'accepted' }] })
+})

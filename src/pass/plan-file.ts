@@ -39,6 +39,7 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
 
   if (reading.documents === undefined) {
     const version = reading.version ?? ''
+    dropHeldOfOthers(state, { version, readAs })
     refuseIfHeld(pass, version, at)
     const rendered = state.rendered
     return { version, readAs, registries: rendered?.registries ?? [], authData: undefined, current }
