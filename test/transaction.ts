@@ -318,6 +318,26 @@ void t.test('lines that others add survive a rollback by hand', async (t) => {
   t.equal(machine.file(), `${FOREIGN}${linesOf(machine.host, 'first-password')}ECS_RESERVED_MEMORY=64\n`)
 })
 
+void t.test('a rollback by hand brings the credentials back that somebody took out of ecs.config, or with the whole file', async (t) => {
+  // Regression: a file without credentials was left as it was, the ECS agent restarted with none, and the answer was that the last good ones are back.
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: QUICK })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  await apply(t, machine, 'second-password')
+  const lastGood = `${FOREIGN}${linesOf(machine.host, 'first-password')}`
+
+  writeFileSync(machine.ecsConfig, `${FOREIGN}ECS_RESERVED_MEMORY=64\n`)
+  t.match(JSON.parse((await machine.run('rollback', '--json')).stdout), { ok: true, action: 'rolled-back', setAside: String, verified: true })
+  t.equal(machine.file(), `${FOREIGN}ECS_RESERVED_MEMORY=64\n${linesOf(machine.host, 'first-password')}`)
+  t.equal(machine.restarts(), 3)
+
+  rmSync(machine.ecsConfig)
+  t.match(JSON.parse((await machine.run('rollback', '--json')).stdout), { ok: true, action: 'rolled-back', verified: true })
+  t.equal(machine.file(), lastGood, 'every other line of it, too')
+  t.equal(machine.starts().at(-1)?.cluster, 'production')
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_SET_ASIDE' }, 'the version that was gone back from first is still kept away')
+})
+
 void t.test('an ecs.config that somebody emptied does not become the last good copy', async (t) => {
   const machine = await testMachine(t, { ecsConfig: FOREIGN })
   await machine.startEcsAgent()

@@ -15,14 +15,15 @@ export async function restoreLastGood(pass: Pass): Promise<string | undefined> {
   if (pending === undefined) return 'there is no change to take back'
   const lastGood = await readLastGood(settings.stateDir)
   const goodData = authOnDisk(lastGood?.bytes).data
-  const isOurs = (data: string | undefined): boolean => data !== undefined && fingerprint(state.fingerprintKey, data) === pending.fingerprint
+  // A change of ours is never without credentials; a file that somebody else has emptied is gone back from by hand alone.
+  const isOurs = (data = ''): boolean => fingerprint(state.fingerprintKey, data) === pending.fingerprint
   const { data } = authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes)
   // Already back: this was cut short after the rename.
   let isBack = lastGood !== undefined && data === goodData
   if (lastGood !== undefined && !isBack && isOurs(data)) {
     const { bytes } = await updateFile(settings.ecsConfigPath, (current) => {
-      if (current === undefined || !isOurs(authOnDisk(current).data)) return current ?? Buffer.alloc(0)
-      const isUntouched = fingerprint(state.fingerprintKey, current) === pending.fileFingerprint
+      if (!isOurs(authOnDisk(current).data)) return current ?? Buffer.alloc(0)
+      const isUntouched = current === undefined || fingerprint(state.fingerprintKey, current) === pending.fileFingerprint
       return isUntouched && lastGood.bytes !== undefined ? lastGood.bytes : replaceAuthLines(current, lastGood.bytes)
     }, { root: settings.root })
     isBack = authOnDisk(bytes).data === goodData

@@ -28,7 +28,8 @@ export async function rollBackByHand(machine: Machine, signal: AbortSignal): Pro
     const pass: Pass = { ...machine, options: { trigger: 'command', force: true }, warnings: [], state }
     settleWrite(state, file)
     const { version, readAs, registries = [] } = state.rendered ?? {}
-    if (version !== undefined) state.setAside = { version, readAs, reason: 'rolled back by hand', at: new Date().toISOString() }
+    // What comes back is not what is to be kept away: the file of an earlier rollback was deleted, say.
+    if (version !== undefined && version !== state.lastGoodRendered?.version) state.setAside = { version, readAs, reason: 'rolled back by hand', at: new Date().toISOString() }
     state.pending = {
       version: version ?? 'unknown',
       readAs,
@@ -41,6 +42,6 @@ export async function rollBackByHand(machine: Machine, signal: AbortSignal): Pro
     await writeState(settings.stateDir, state)
     const outcome = await bringEcsAgent(pass, signal).finally(() => writeState(settings.stateDir, state))
     log.warn({ event: 'ecs-agent.rolled-back', version, registries }, 'rolled back by hand')
-    return { outcome, setAside: version }
+    return { outcome, setAside: state.setAside?.version }
   }, signal)
 }
