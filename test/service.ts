@@ -1,4 +1,4 @@
-import { appendFileSync, chmodSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
@@ -222,6 +222,28 @@ for (const init of ['systemd', 'upstart'] as const) {
     t.equal(machine.starts().length, 1)
     await machine.startEcsAgent()
     t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'none' }, 'its own start has read the file')
+  })
+}
+
+for (const init of ['systemd', 'upstart'] as const) {
+  void t.test(`an ECS agent whose container was restarted past its job is brought back under it with the new credentials (${init})`, async (t) => {
+    // Regression: after `docker restart ecs-agent` ecs-init has ended with status 0, so the job counts as stopped, and the container runs on with the
+    // environment it was created with: it was left alone, with a word to nobody, and the ECS agent kept the old password for good.
+    const machine = await testMachine(t, { ecsConfig: FOREIGN, init })
+    await machine.startEcsAgent()
+    const pid = Number(readFileSync(join(machine.standIn, 'pid'), 'utf8'))
+    rmSync(join(machine.standIn, 'pid'))
+    t.teardown(() => { try { process.kill(pid) } catch { /* it was ended as it should be */ } })
+    // ecs-init removes whatever container has the name before it creates its own.
+    const agentArguments = readFileSync(join(machine.standIn, 'arguments'), 'utf8')
+    writeFileSync(join(machine.standIn, 'arguments'), `/bin/sh\n-c\nkill ${pid}; while kill -0 ${pid}; do sleep 0.01; done; exec "$@"\nsh\n${agentArguments}`)
+    machine.login('first-password')
+    t.match(JSON.parse((await machine.run('sync', '--json', '--dry-run')).stdout), { ok: true, action: 'would-restart' })
+    t.match(JSON.parse((await machine.run('sync', '--json', '--no-restart')).stdout), { ok: true, action: 'wrote', warnings: [{ code: 'W_RESTART_OWED' }] })
+    t.match(JSON.parse((await machine.run('status', '--json')).stdout), { ecsAgent: { running: true, inSync: false }, restartOwed: true })
+    t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { ok: true, action: 'restarted' })
+    t.match(JSON.parse((await machine.run('status', '--json')).stdout), { ecsAgent: { running: true, inSync: true }, restartOwed: false })
+    t.equal(machine.restarts(), 1)
   })
 }
 

@@ -16,6 +16,8 @@ export type EcsAgentFacts = {
   readonly changePending: boolean
   /** It may be down because of us: a restart of ours was cut short (Upstart's two commands, the way back from a bad change). */
   readonly restartBegun: boolean
+  /** Its job is stopped, and yet its container runs and answers: `docker restart ecs-agent` does that. It keeps the environment that it was created with. */
+  readonly outlivesJob?: boolean
 }
 
 export type EcsAgentAction =
@@ -35,7 +37,7 @@ export function decideEcsAgent(facts: EcsAgentFacts): EcsAgentAction {
     case 'not-started':
       return 'nothing'
     case 'stopped':
-      return facts.restartBegun ? 'restart' : 'nothing'
+      return facts.restartBegun || (facts.outlivesJob === true && facts.holdsFile === false) ? 'restart' : 'nothing'
     case 'failed':
       // Exit 5 says "do not start me again" (ecs-agent.md 3.3). Any other failure after a change of ours may be of our making: try it again.
       return facts.restartBegun || (facts.changePending && facts.exitStatus !== 5) ? 'restart' : 'leave-down'

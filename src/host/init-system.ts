@@ -12,6 +12,8 @@ export type JobStatus = {
    * - `unknown`: the init system's answer says none of these
    */
   readonly state: 'absent' | 'not-started' | 'starting' | 'running' | 'stopped' | 'failed' | 'unknown'
+  /** With `stopped`: the stop is still under way. */
+  readonly stopping?: boolean
   /** The init system's own words, for messages: `ActiveState=failed, Result=exit-code, ExecMainStatus=5`. */
   readonly detail: string
   /** Exit status of its last main process, where that ended and the init system tells. 5 is the ECS agent's terminal failure. */

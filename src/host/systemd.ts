@@ -58,17 +58,19 @@ export function parseUnit(properties: Partial<Record<string, string>>, queued: s
     .filter((name) => properties[name] !== undefined && !(name === 'LoadState' && properties[name] === 'loaded'))
     .map((name) => `${name}=${properties[name]}`)
   const detail = [...shown, ...(queued === undefined ? [] : [`Job=${queued}`])].join(', ')
+  const state = parseState(properties, queued)
+  const stopping = state === 'stopped' && properties['ActiveState'] === 'deactivating' ? { stopping: true } : {}
   const number = (name: string): number => Number(properties[name] ?? 0) || 0
 
   const pid = number('MainPID')
   if (pid > 0) {
     const startedAtUs = number('ExecMainStartTimestampMonotonic')
-    return { state: parseState(properties, queued), detail, pid, ...(startedAtUs > 0 ? { startedAtUs } : {}) }
+    return { state, ...stopping, detail, pid, ...(startedAtUs > 0 ? { startedAtUs } : {}) }
   }
   // ExecMainCode 1 is CLD_EXITED (waitid(2)); 2 and 3 are signals. An answer without it still tells the status of a unit that failed.
   const exited = properties['ExecMainCode'] === undefined ? properties['ActiveState'] === 'failed' && properties['ExecMainStatus'] !== undefined
     : number('ExecMainCode') === 1 && number('ExecMainStartTimestampMonotonic') > 0
-  return { state: parseState(properties, queued), detail, ...(exited ? { exitStatus: number('ExecMainStatus') } : {}) }
+  return { state, ...stopping, detail, ...(exited ? { exitStatus: number('ExecMainStatus') } : {}) }
 }
 
 function parseState(properties: Partial<Record<string, string>>, queued: string | undefined): JobStatus['state'] {

@@ -43,7 +43,7 @@ export function parseStatus(stdout: string, stderr = ''): JobStatus {
   const match = /^\S+(?: \(.*\))? ((start|stop)\/([a-z-]+))(?:, process (\d+))?/m.exec(stdout)
   if (!match) return { state: 'unknown', detail: stdout.trim() }
   const [detail, , goal, state, pid] = match
-  if (goal === 'stop') return { state: 'stopped', detail }
+  if (goal === 'stop') return { state: 'stopped', ...(state === 'waiting' ? {} : { stopping: true }), detail }
   if (state !== 'running') return { state: 'starting', detail }
   return { state: 'running', detail, ...(pid === undefined ? {} : { pid: Number(pid) }) }
 }

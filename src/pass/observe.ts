@@ -54,6 +54,7 @@ export async function observe(settings: Settings, init: InitSystem | undefined, 
     writtenAtUs: onThisBoot(writtenAt),
     changePending,
   })
+  const outlivesJob = job.state === 'stopped' && job.stopping !== true && container.state === 'running' && healthy
   const words = [
     `${init?.name ?? 'init system'}: ${job.detail}`,
     'reason' in container ? `no container of it seen (${container.reason})`
@@ -61,7 +62,7 @@ export async function observe(settings: Settings, init: InitSystem | undefined, 
         : `its container holds ${inContainer === 'same' ? 'the credentials of the file' : 'other credentials than the file'}`,
     ecsAgent.introspection.up ? 'introspection answers' : `introspection: ${ecsAgent.introspection.reason}`,
   ]
-  return { facts: { job: job.state, exitStatus: job.exitStatus, holdsFile: holds, changePending, restartBegun }, healthy, detail: words.join('; '), job, ecsAgent }
+  return { facts: { job: job.state, exitStatus: job.exitStatus, holdsFile: holds, changePending, restartBegun, outlivesJob }, healthy, detail: words.join('; '), job, ecsAgent }
 }
 
 /** What the ECS agent's container says of the file; see HoldsEvidence. */

@@ -55,7 +55,7 @@ t.test('a queued job is looked up by its type, since a stop and a restart look a
     'systemctl-show': `echo '${with_({}) && running.replace('ActiveState=active', 'ActiveState=deactivating')}\nJob=815'`,
     'systemctl-list-jobs': 'echo " 814 other.service start waiting"; echo " 815 ecs.service stop running"',
   })
-  t.match(await systemd.readJob('ecs', never), { state: 'stopped', detail: /Job=stop/ })
+  t.match(await systemd.readJob('ecs', never), { state: 'stopped', stopping: true, detail: /Job=stop/ })
   t.match(calls(), [/^systemctl show ecs -p LoadState,ActiveState/, /^systemctl list-jobs/])
 })
 

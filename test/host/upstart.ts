@@ -23,6 +23,8 @@ t.test('each answer of status is told apart', async (t) => {
   ]
   for (const [answer, expected] of cases) t.equal(parseStatus(`${answer}\n`).state, expected, answer)
   t.equal(parseStatus('', 'status: Unknown job: ecs\n').state, 'absent')
+  t.notOk(parseStatus('ecs stop/waiting\n').stopping)
+  t.ok(parseStatus('ecs stop/killed, process 4242\n').stopping, 'its container may run for some seconds more')
 })
 
 t.test('a running job tells the start of its process on the monotonic clock', async (t) => {
