@@ -174,8 +174,28 @@ function parseState(bytes: Buffer): State | string {
   const { schema, fingerprintKey } = (value ?? {}) as Partial<Record<string, unknown>>
   if (schema !== SCHEMA) return 'was written by another version of the service'
   if (typeof fingerprintKey !== 'string' || !/^[0-9a-f]{64}$/.test(fingerprintKey)) return 'has no fingerprint key'
-  // A field that a hand has emptied is a field that is not there.
-  return Object.fromEntries(Object.entries(value as object).filter(([, field]) => field !== null)) as State
+  // A field that a hand has emptied or damaged is a field that is not there: a pass that fails of it would fail for ever.
+  return Object.fromEntries(Object.entries(value as object).filter(([name, field]) => hasShape(field, SHAPES[name] ?? 'object'))) as State
+}
+
+type Shape = 'string' | 'number' | 'array' | 'object' | { readonly [name: string]: Shape }
+
+const MOMENT = { bootId: 'string', monotonicUs: 'number' } as const
+const READ_VERSION = { version: 'string' } as const
+const RENDERED = { ...READ_VERSION, fingerprint: 'string', registries: 'array' } as const
+/** What the passes take for granted of each field. */
+const SHAPES: Readonly<Record<string, Shape>> = {
+  schema: 'number', fingerprintKey: 'string', lastSuccess: 'string',
+  rendered: RENDERED, lastGoodRendered: RENDERED, pending: { ...RENDERED, phase: 'string' },
+  writtenAt: MOMENT, owedSince: MOMENT, restartBegun: MOMENT, lastRestart: MOMENT,
+  futileRestart: { fingerprint: 'string', at: MOMENT }, refused: { ...READ_VERSION, registries: 'array', at: MOMENT }, setAside: READ_VERSION, unusable: READ_VERSION,
+}
+
+function hasShape(value: unknown, shape: Shape): boolean {
+  if (shape === 'array') return Array.isArray(value)
+  if (typeof shape === 'string' && shape !== 'object') return typeof value === shape
+  if (typeof value !== 'object' || value === null) return false
+  return typeof shape === 'string' || Object.entries(shape).every(([name, inner]) => hasShape((value as Record<string, unknown>)[name], inner))
 }
 
 function makeStateDir(stateDir: string): void {

@@ -97,7 +97,7 @@ t.test('the file drifts where somebody changed it, and where a version is held b
 })
 
 t.test('a pass that was not verified asks the machine: an ECS agent of before the write drifts, and a restart is owed', async (t) => {
-  const { report, series } = host(t, { environment: METRICS, state: { pending: { version: 'v1', fingerprint: 'x', fileFingerprint: 'x', phase: 'written' } } })
+  const { report, series } = host(t, { environment: METRICS, state: { pending: { version: 'v1', fingerprint: 'x', registries: [], fileFingerprint: 'x', phase: 'written' } } })
   standIns(t, ['systemctl'], { 'systemctl-show': "printf 'LoadState=loaded\\nActiveState=active\\nSubState=running\\nMainPID=0\\n'" })
   await report({ ...fine, action: 'deferred', verified: false })
   t.match(Object.fromEntries(series()), { ecs_regcred_ecs_agent_drift: 1, ecs_regcred_restart_owed: 1 })

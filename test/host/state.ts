@@ -31,6 +31,26 @@ t.test('a file that cannot be used is no state, and why is said without quoting 
   }
 })
 
+t.test('a damaged field is a field that is not there, and the others stay', async (t) => {
+  // Regression: one that was no object, or lacked what a pass takes for granted, ended every pass with status 70, and the service with it, for ever.
+  const moment = { bootId: 'boot', monotonicUs: 1, at: '' }
+  const fields = {
+    rendered: { version: 'v1', fingerprint: 'f', registries: [] }, lastRestart: moment, futileRestart: { fingerprint: 'f', at: moment }, lastSuccess: '2026-01-01T00:00:00.000Z',
+    refused: { version: 'v2', registries: [], reason: '', at: moment, tries: 1 }, setAside: { version: 'v3', reason: '', at: '' }, probes: {},
+  }
+  const whole = { schema: 1, fingerprintKey: 'ab'.repeat(32), ...fields }
+  t.strictSame((await readState(t.testdir({ 'state.json': JSON.stringify(whole) }))).state, whole)
+  for (const name of Object.keys(fields)) {
+    for (const damaged of [5, true, null, [], ...(name === 'probes' ? [] : [{}]), ...(name === 'lastSuccess' ? [] : ['x'])]) {
+      if (name === 'probes' && Array.isArray(damaged)) continue
+      const { state, problem } = await readState(t.testdir({ 'state.json': JSON.stringify({ ...whole, [name]: damaged }) }))
+      t.equal(problem, undefined)
+      const { [name]: _, ...others } = whole as Record<string, unknown>
+      t.strictSame(state, others, `${name}: ${JSON.stringify(damaged)}`)
+    }
+  }
+})
+
 t.test('a file that cannot be read at all is an error: starting anew would forget what was set aside', async (t) => {
   await t.rejects(readState(t.testdir({ 'state.json': {} })), { code: 'E_STATE', exitCode: 74 })
   const { state } = await readState(join(t.testdir(), 'none'))
