@@ -236,3 +236,20 @@ t.test('a refused version that the secret has left is not told of any more', bes
   t.notOk(machine.state()['refused'])
   t.match(JSON.parse((await machine.run('status', '--json')).stdout), { registries: [{ registry: machine.host, probe: 'accepted' }] })
 })
+
+t.test('a version put anew with the same value while its restart is owed is set aside by its new name', beside(), async (t) => {
+  // Regression: the name of the version before was set aside, so the next pass tried the same value once more: two restarts for nothing.
+  const machine = await secretMachine(t, { REGCRED_VERIFY_TIMEOUT: '2s' })
+  await machine.startEcsAgent()
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { action: 'restarted' })
+  const document = machine.documentOf('second-password')
+  machine.rotate('second-password')
+  t.match(JSON.parse((await machine.run('sync', '--json', '--no-restart')).stdout), { action: 'wrote' })
+  const version = machine.putText(`${document}\n`)
+  const agentArguments = readFileSync(join(machine.standIn, 'arguments'), 'utf8')
+  writeFileSync(join(machine.standIn, 'arguments'), `/bin/sh\n-c\ngrep -q "${encoded('second-password')}" "$4" && exit 1; exec "$@"\nsh\n${agentArguments}`)
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { action: 'rolled-back', version })
+  t.equal(machine.file(), machine.fileWith('first-password'))
+  t.match(JSON.parse((await machine.run('sync', '--json')).stdout), { code: 'E_SET_ASIDE', action: 'none' })
+  t.equal(machine.restarts(), 3)
+})

@@ -58,6 +58,8 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   if (inSync) {
     // Another version that means the same, or a file that somebody else wrote so: from now on this version needs no fetching.
     state.rendered = { version, readAs, fingerprint: fingerprint(state.fingerprintKey, data), registries: names }
+    // What is found to be wrong with it is then held against this version.
+    if (state.pending?.phase === 'written') state.pending = { ...state.pending, version, readAs }
     // It stands there though it was set aside (the way back failed, or a hand put it there), and a person says that it is to.
     if (options.force && !options.dryRun) delete state.setAside
     return { ...plan, authData: undefined }
