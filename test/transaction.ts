@@ -363,6 +363,25 @@ void t.test('an ECS agent that an administrator stops while we watch it is not s
   t.equal(machine.state()['setAside'], undefined)
 })
 
+void t.test('a way back that is cut short does not call the ECS agent unhealthy, and the next run sees it healthy', async (t) => {
+  // Regression: stopped while the last good credentials were watched, the service logged that the ECS agent is not healthy with those either.
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { ...QUICK, REGCRED_VERIFY_TIMEOUT: '20s' }, agentPrefix: unless('deadly-password', 'exit 1'), agentArguments: ['--delay', '1500'] })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  const before = machine.starts().length
+  const service = machine.service()
+  await service.next('service.ready')
+  machine.login('deadly-password')
+  await until(() => machine.starts().length > before)
+  const rolledBack = service.next('ecs-agent.rolled-back')
+  t.equal(await service.stop(), 0)
+  t.match(await rolledBack, { healthy: false, msg: /stopped before it was seen healthy/ })
+  const again = machine.service()
+  await again.next('ecs-agent.verified')
+  t.equal(await again.stop(), 0)
+  t.equal(machine.restarts(), 3)
+})
+
 void t.test('a lost last good copy ends the way back with its reason, and without a loop of restarts', async (t) => {
   const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { ...QUICK, REGCRED_LOG_LEVEL: 'debug' }, agentPrefix: unless('deadly-password', 'sleep 1 && exit 1') })
   await machine.startEcsAgent()

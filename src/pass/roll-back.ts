@@ -38,7 +38,9 @@ export async function rollBack(pass: Pass, init: InitSystem, seen: Observation, 
   if (!signal.aborted || healthy) delete state.pending
   if (!signal.aborted) await noteFutile(pass, after)
   log.error({ event: 'ecs-agent.rolled-back', version: pending.version, registries: pending.registries, durationMs: Math.round(performance.now() - started), healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
-    healthy ? 'ECS agent rolled back to the last good credentials' : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
+    healthy ? 'ECS agent rolled back to the last good credentials'
+      : signal.aborted ? 'ECS agent rolled back to the last good credentials; stopped before it was seen healthy with them, and the next start goes on'
+        : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
   return { action: 'rolled-back', verified: false }
 }
 
