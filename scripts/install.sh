@@ -50,9 +50,12 @@ main() {
     return
   fi
   check_machine
+  take_turn
   changed=''
+  # What can fail for want of space or of a kernel that runs it comes first, while everything is still as it was.
+  copy_release
   write_settings "$@"
-  install_release
+  switch_release
   install_job
   if [ -n "$no_start" ]; then
     say "release $release is in place and starts with the machine"
@@ -143,6 +146,13 @@ check_machine() {
   fi
 }
 
+# Two of them at once (user data and an association of State Manager, say) would write into each other's half.
+take_turn() {
+  mkdir -p "$DESTDIR$base"
+  command -v flock >/dev/null 2>&1 || return 0
+  exec 9<"$DESTDIR$base"
+  flock -n 9 || { say 'another install.sh is at work here; waiting for it'; flock 9; }
+}
 has_unit() {
   for dir in etc run usr/local/lib usr/lib lib; do
     [ ! -f "$DESTDIR/$dir/systemd/system/$1.service" ] || return 0
@@ -226,23 +236,33 @@ replace() {
   fi
 }
 
-# The release goes into a directory of its own name, whole or not at all; `current` then changes by one rename. What runs goes on in the old one.
-install_release() {
+# The release goes into a directory of its own name, whole or not at all.
+copy_release() {
   target=$DESTDIR$base/$release
+  now=$(readlink "$DESTDIR$base/current" 2>/dev/null || true)
   if [ ! -d "$target" ]; then
     mkdir -p "$DESTDIR$base"
     rm -rf "$target.new"
-    cp -R "$here/." "$target.new"
+    # A disk that it filled up would be the ECS agent's as well.
+    problem=$(cp -R "$here/." "$target.new" 2>&1) ||
+      { rm -rf "$target.new"; refuse 74 "could not copy the release, which takes 120 MB: $(echo "$problem" | head -n 1). Everything is as it was"; }
     mkdir "$target.new/cache"
+    # Its bytes before its name, should the power fail. Of this file system alone, where sync knows how: another may be a network's.
+    sync -f "$target.new" 2>/dev/null || true
     mv "$target.new" "$target"
     [ -n "$DESTDIR" ] || ! command -v restorecon >/dev/null 2>&1 || restorecon -RF "$target" || true
   fi
-  if [ -z "$DESTDIR" ]; then
-    # Proves that it runs here before anything points to it, and fills the cache of compiled code, which nobody else may write.
-    "$target/bin/ecs-regcred" --warm-cache >/dev/null || refuse 70 "release $release does not run on this machine; what was installed before is as it was"
+  [ -z "$DESTDIR" ] || return 0
+  # Proves that it runs here before anything points to it, and fills the cache of compiled code, which nobody else may write.
+  if ! "$target/bin/ecs-regcred" --warm-cache >/dev/null; then
+    [ "$now" = "$release" ] || { rm -rf "$target"; refuse 70 "release $release does not run on this machine (above; is $base mounted noexec?); what was installed before is as it was"; }
+    refuse 70 "release $release, which is installed already, does not run any more (above); where its files were damaged: rm -r $target, and run this again"
   fi
-  previous=$(readlink "$DESTDIR$base/current" 2>/dev/null || true)
-  if [ "$previous" != "$release" ]; then
+}
+
+# `current` changes by one rename. What runs goes on in the old release.
+switch_release() {
+  if [ "$now" != "$release" ]; then
     ln -sfn "$release" "$DESTDIR$base/current.new"
     mv -fT "$DESTDIR$base/current.new" "$DESTDIR$base/current"
     changed=yes
@@ -254,7 +274,7 @@ install_release() {
   for old in "$DESTDIR$base"/*/; do
     old=${old%/}
     case ${old##*/} in
-      current | "$release" | "$previous" | '*') ;;
+      current | "$release" | "$now" | '*') ;;
       *) rm -rf "$old" ;;
     esac
   done
@@ -351,6 +371,7 @@ start_service() {
 
 take_off() {
   [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || refuse 77 'this needs root: sudo sh install.sh --uninstall'
+  [ ! -d "$DESTDIR$base" ] || take_turn
   if [ -z "$DESTDIR" ]; then
     if [ -d /run/systemd/system ]; then
       systemctl stop ecs-regcred.service ecs-regcred-boot.service 2>/dev/null || true

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -70,6 +70,16 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
       t.ok(existsSync(join(root, 'opt/ecs-regcred/current/bin/node')))
     })
 
+    // Regression: the second of two at once threw away what the first was copying, and both failed or left half a release.
+    await t.test('three at once take turns', async (t) => {
+      rmSync(join(root, 'opt/ecs-regcred', id), { recursive: true })
+      const statuses = await Promise.all([1, 2, 3].map(() => new Promise<number | null>((resolve) => {
+        spawn(shell[0], [...shell.slice(1), join(release, 'install.sh')], { env: { PATH: process.env['PATH'], DESTDIR: root }, stdio: 'ignore' }).once('close', resolve)
+      })))
+      t.strictSame(statuses, [0, 0, 0])
+      t.equal(spawnSync('diff', ['-rq', release, join(root, 'opt/ecs-regcred/current/')], { encoding: 'utf8' }).stdout.trim(), `Only in ${join(root, 'opt/ecs-regcred/current/')}: cache`)
+    })
+
     await t.test('uninstalled, only ecs.config is left', async (t) => {
       writeFileSync(join(root, 'var/lib/ecs-regcred/last-good.ecs.config'), '')
       t.equal(install(root, '--uninstall').status, 0)
@@ -121,6 +131,22 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
     })
     t.equal(task.status, 69)
     t.match(task.stderr, /repositoryCredentials\.credentialsParameter/)
+  })
+
+  // Regression: it left the disk full, which is the ECS agent's as well, and settings that nothing had been installed for.
+  t.test(`${name}: a disk without room for the release is left as it was`, async (t) => {
+    const root = tree(t, {})
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=60m', 'tmpfs', root])
+    t.teardown(() => void execFileSync('umount', [root]))
+    mkdirSync(join(root, 'etc/init'), { recursive: true })
+    writeFileSync(join(root, 'etc/init/ecs.conf'), '')
+    const before = listing(root)
+    const { status, stderr } = install(root, '--secret-id', 'a')
+    t.equal(status, 74)
+    t.match(stderr, /could not copy the release.*: .*No space left on device.*as it was\n$/)
+    t.equal(stderr.trim().split('\n').length, 1)
+    t.strictSame(listing(root).filter((path) => !/^opt/.test(path)), before)
+    t.strictSame(readdirSync(join(root, 'opt/ecs-regcred')), [])
   })
 
   t.test(`${name}: an image that gets the ECS agent later`, async (t) => {
