@@ -38,6 +38,8 @@ DESTDIR=${DESTDIR-}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 base=/opt/ecs-regcred
 config=$DESTDIR/etc/ecs-regcred/ecs-regcred.env
+# There while the running service is older than what lies on the disk: kept in a file, because a run of this script may be cut short. A boot clears it.
+owed=/var/run/ecs-regcred.restart-owed
 timeout=60s
 fail_closed='' no_start='' allow_no_ecs='' uninstall=''
 [ -z "$DESTDIR" ] || no_start=yes
@@ -51,7 +53,6 @@ main() {
   fi
   check_machine
   take_turn
-  changed=''
   # What can fail for want of space or of a kernel that runs it comes first, while everything is still as it was.
   copy_release
   write_settings "$@"
@@ -231,10 +232,12 @@ replace() {
   if [ -f "$2" ] && [ "$(cat "$1")" = "$(cat "$2")" ]; then
     rm -f "$1"
   else
+    owe_restart
     mv -f "$1" "$2"
-    changed=yes
   fi
 }
+
+owe_restart() { [ -n "$DESTDIR" ] || : >"$owed"; }
 
 # The release goes into a directory of its own name, whole or not at all.
 copy_release() {
@@ -263,21 +266,27 @@ copy_release() {
 # `current` changes by one rename. What runs goes on in the old release.
 switch_release() {
   if [ "$now" != "$release" ]; then
-    ln -sfn "$release" "$DESTDIR$base/current.new"
-    mv -fT "$DESTDIR$base/current.new" "$DESTDIR$base/current"
-    changed=yes
+    # The one before stays: a service that is just stopping still runs in it, and it is the way back.
+    [ -z "$now" ] || point previous "$now"
+    owe_restart
+    point current "$release"
   fi
   mkdir -p "$DESTDIR/usr/bin"
   # /usr/bin, because sudo on Amazon Linux does not look into /usr/local/bin.
   ln -sfn "$base/current/bin/ecs-regcred" "$DESTDIR/usr/bin/ecs-regcred"
-  # The one before stays: a service that is just stopping still runs in it, and it is the way back.
+  previous=$(readlink "$DESTDIR$base/previous" 2>/dev/null || true)
   for old in "$DESTDIR$base"/*/; do
     old=${old%/}
     case ${old##*/} in
-      current | "$release" | "$now" | '*') ;;
+      current | previous | "$release" | "$previous" | '*') ;;
       *) rm -rf "$old" ;;
     esac
   done
+}
+
+point() {
+  ln -sfn "$2" "$DESTDIR$base/$1.new"
+  mv -fT "$DESTDIR$base/$1.new" "$DESTDIR$base/$1"
 }
 
 install_job() {
@@ -356,14 +365,16 @@ start_service() {
   case $init in
     systemd)
       systemctl daemon-reload
-      if [ -n "$changed" ]; then systemctl --no-block restart ecs-regcred.service; else systemctl --no-block start ecs-regcred.service; fi
+      if [ -e "$owed" ]; then systemctl --no-block restart ecs-regcred.service; else systemctl --no-block start ecs-regcred.service; fi
+      rm -f "$owed"
       say "release $release is installed; see: systemctl status ecs-regcred, ecs-regcred status"
       ;;
     upstart)
       initctl reload-configuration || true
       # `restart` would keep the job file that it started with.
-      if [ -n "$changed" ]; then initctl stop ecs-regcred >/dev/null 2>&1 || true; fi
+      if [ -e "$owed" ]; then initctl stop ecs-regcred >/dev/null 2>&1 || true; fi
       initctl status ecs-regcred 2>/dev/null | grep -q 'start/' || initctl start --no-wait ecs-regcred >/dev/null
+      rm -f "$owed"
       say "release $release is installed; see: status ecs-regcred, /var/log/ecs-regcred.log, ecs-regcred status"
       ;;
   esac
@@ -390,6 +401,7 @@ take_off() {
   for file in state.json next-pass last-good.ecs.config lock; do rm -rf "$DESTDIR${state:?}/$file"; done
   rmdir "$DESTDIR$state" 2>/dev/null || true
   rm -rf "$DESTDIR/etc/ecs-regcred" "$DESTDIR$base"
+  [ -n "$DESTDIR" ] || rm -f "$owed"
   if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl reset-failed ecs-regcred.service ecs-regcred-boot.service 2>/dev/null || true

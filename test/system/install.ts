@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -68,6 +68,17 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
       t.equal(install(root).status, 0)
       t.strictSame(readdirSync(join(root, 'opt/ecs-regcred')).sort(), [id, 'current'], 'and releases older than the last go')
       t.ok(existsSync(join(root, 'opt/ecs-regcred/current/bin/node')))
+    })
+
+    // Regression: a second run took the release for the one before itself, and removed the way back.
+    await t.test('the release before stays, however often this one is installed', async (t) => {
+      mkdirSync(join(root, 'opt/ecs-regcred/0.9.0-11111111'))
+      mkdirSync(join(root, 'opt/ecs-regcred/0.8.0-00000000'))
+      rmSync(join(root, 'opt/ecs-regcred/current'))
+      symlinkSync('0.9.0-11111111', join(root, 'opt/ecs-regcred/current'))
+      for (let run = 0; run < 3; run++) t.equal(install(root).status, 0)
+      t.strictSame(readdirSync(join(root, 'opt/ecs-regcred')).sort(), ['0.9.0-11111111', id, 'current', 'previous'])
+      t.equal(readlinkSync(join(root, 'opt/ecs-regcred/previous')), '0.9.0-11111111')
     })
 
     // Regression: the second of two at once threw away what the first was copying, and both failed or left half a release.

@@ -86,6 +86,26 @@ t.test('from rotation to uninstall on one machine', async (t) => {
     t.match(readFileSync(join(machine.root, 'etc/ecs-regcred/ecs-regcred.env'), 'utf8'), settings.replace('REGCRED_INTERVAL=5m\n', ''))
   })
 
+  // Regression: the next run found nothing changed, and left the service in the release before, which it then removed.
+  await t.test('a way back that kill -9 cut short is finished by the next run', async (t) => {
+    const before = await starts(machine)
+    const runs = async (release: string): Promise<void> => {
+      await machine.until(`[ "$(readlink /proc/$(systemctl show -p MainPID --value ecs-regcred)/exe)" = /opt/ecs-regcred/${release}/bin/node ]`)
+    }
+    const [newer, older] = (await machine.shell('cd /opt/ecs-regcred && readlink current previous')).stdout.split('\n') as [string, string]
+    await runs(newer)
+    await machine.shell(`cd /opt/ecs-regcred/previous; sh install.sh & while [ "$(readlink ../current)" = ${newer} ]; do :; done; kill -9 $!`)
+    await runs(newer)
+    t.equal((await machine.shell('readlink /opt/ecs-regcred/current')).stdout, older, 'killed between the switch and the start')
+    t.equal((await machine.shell('sh /opt/ecs-regcred/current/install.sh')).exitCode, 0)
+    await runs(older)
+    t.equal((await machine.shell('sh /opt/ecs-regcred/previous/install.sh')).exitCode, 0)
+    await runs(newer)
+    await machine.shell('systemctl show -p MainPID --value ecs-regcred >/run/pid; sh /opt/ecs-regcred/current/install.sh')
+    t.equal((await machine.shell('systemctl show -p MainPID --value ecs-regcred | cmp - /run/pid')).exitCode, 0, 'and where nothing is new, nothing is restarted')
+    t.strictSame(await starts(machine), before)
+  })
+
   await t.test('after a reboot the first start holds what the source holds by then', async (t) => {
     await machine.shell('systemctl stop ecs-regcred')
     writeFileSync(servers.secretFile, secret('rotated-2'))
