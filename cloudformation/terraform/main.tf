@@ -109,8 +109,9 @@ resource "aws_ssm_document" "pass" {
     schemaVersion = "2.2"
     description   = "Makes ecs-regcred look at its source now, and tells how that ended"
     mainSteps = [{
-      action = "aws:runShellScript"
-      name   = "pass"
+      action       = "aws:runShellScript"
+      name         = "pass"
+      precondition = { StringEquals = ["platformType", "Linux"] }
       inputs = {
         timeoutSeconds = "600"
         runCommand = [
@@ -129,7 +130,10 @@ resource "aws_ssm_document" "signal" {
   content = jsonencode({
     schemaVersion = "0.3"
     description   = "A pass of ecs-regcred on the tagged instances, some at a time"
-    assumeRole    = aws_iam_role.signal.arn
+    assumeRole    = "{{ AutomationAssumeRole }}"
+    parameters = {
+      AutomationAssumeRole = { type = "String", description = "What it runs as", default = aws_iam_role.signal.arn }
+    }
     mainSteps = [{
       action = "aws:runCommand"
       name   = "pass"
@@ -167,7 +171,7 @@ resource "aws_iam_role_policy" "signal" {
         Effect    = "Allow"
         Action    = "ssm:SendCommand"
         Resource  = "arn:${local.partition}:ec2:${local.region}:${local.account}:instance/*"
-        Condition = { StringEquals = { "aws:ResourceTag/ecs-regcred" = var.cluster } }
+        Condition = { StringEquals = { "ssm:resourceTag/ecs-regcred" = var.cluster } }
       },
       { Effect = "Allow", Action = ["ssm:ListCommands", "ssm:ListCommandInvocations"], Resource = "*" },
     ]
@@ -189,6 +193,7 @@ resource "aws_cloudwatch_event_target" "signal" {
   rule     = aws_cloudwatch_event_rule.rotated.name
   arn      = "arn:${local.partition}:ssm:${local.region}:${local.account}:automation-definition/${aws_ssm_document.signal.name}:$DEFAULT"
   role_arn = aws_iam_role.rule.arn
+  input    = jsonencode({ AutomationAssumeRole = [aws_iam_role.signal.arn] })
 }
 
 resource "aws_iam_role" "rule" {

@@ -35,7 +35,7 @@ t.test('the launch template runs the example of scripts/user-data, with the para
 if (MOTO !== undefined) t.test('the templates are created in moto, with the permissions and the pattern that they promise', async (t) => {
   const outputs = JSON.parse(execFileSync(inEnvironment('python'), [join(repository, 'test/system/fixtures/create-stacks.py'), templates, ARN], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })) as {
     statuses: Record<string, string>; rolePolicies: Record<string, { Statement: { Action: string | string[]; Resource: string; Condition?: Record<string, Record<string, string>> }[] }>
-    eventPattern: Record<string, unknown>; target: string; userData: string; document: string
+    eventPattern: Record<string, unknown>; target: { Arn: string; Input?: string }; userData: string; documents: Record<string, string>
   }
   t.strictSame(outputs.statuses, { instance: 'CREATE_COMPLETE', signal: 'CREATE_COMPLETE' })
   const [secret, kms] = outputs.rolePolicies['read-the-registry-credentials']?.Statement ?? []
@@ -44,10 +44,19 @@ if (MOTO !== undefined) t.test('the templates are created in moto, with the perm
   t.strictSame(outputs.eventPattern, {
     source: ['aws.secretsmanager'], 'detail-type': ['Secret Label Updated'], resources: [ARN], detail: { labelUpdated: ['AWSCURRENT'] },
   })
-  t.match(outputs.target, /:automation-definition\/[^:]+:\$DEFAULT$/)
+  t.match(outputs.target.Arn, /:automation-definition\/[^:]+:\$DEFAULT$/)
+  // Regression: EventBridge gave the document the event as its parameters (PutTargets), and it knows none of them: no rotation started it.
+  const input = JSON.parse(outputs.target.Input ?? '{}') as Record<string, string[]>
+  t.match(input, { AutomationAssumeRole: [/:role\//] })
+  const { parameters, assumeRole } = JSON.parse(outputs.documents['Automation'] ?? '') as { parameters: Record<string, { default: string }>; assumeRole: string }
+  t.strictSame(Object.keys(input), Object.keys(parameters))
+  t.equal(assumeRole, '{{ AutomationAssumeRole }}')
+  t.equal(parameters['AutomationAssumeRole']?.default, input['AutomationAssumeRole']?.[0])
+  const send = outputs.rolePolicies['make-a-pass']?.Statement.find(({ Resource }) => /:instance\/\*$/.test(Resource))
+  t.strictSame(send?.Condition, { StringEquals: { 'ssm:resourceTag/ecs-regcred': 'blue' } })
   t.match(outputs.userData, `secret=${ARN}\n`)
   t.match(outputs.userData, /sh "\$\{name%\.tar\.gz\}\/install\.sh" --secret-id "\$secret" \$settings\n/)
-  t.match(outputs.document, /systemctl reload ecs-regcred; else initctl reload ecs-regcred/)
+  t.match(outputs.documents['Command'], /systemctl reload ecs-regcred; else initctl reload ecs-regcred/)
 })
 
 t.test("Terraform's module: its format, and the user data that it makes of the example", async (t) => {
