@@ -78,6 +78,8 @@ parse() {
           AWS_*=* | HTTP_PROXY=* | HTTPS_PROXY=* | NO_PROXY=* | http_proxy=* | https_proxy=* | no_proxy=* | NODE_EXTRA_CA_CERTS=*) ;;
           *) refuse 64 "--env ${2%%=*}: write AWS_*, HTTP_PROXY, HTTPS_PROXY, NO_PROXY or NODE_EXTRA_CA_CERTS, then = and the value; settings of the service are options" ;;
         esac
+        case ${2%%=*} in *[!A-Za-z0-9_]*) refuse 64 "--env ${2%%=*}: that is no name of a variable" ;; esac
+        check_value "--env ${2%%=*}" "${2#*=}"
         shift 2
         ;;
       --fail-closed) fail_closed=yes; shift ;;
@@ -92,9 +94,9 @@ parse() {
       --*)
         is_setting "${1#--}" || refuse 64 "there is no option $1; sh install.sh --help lists them"
         need_value "$@"
-        case $2 in *'
-'*) refuse 64 "$1: the value holds a line break" ;; esac
-        case $2 in *\'*\"* | *\"*\'*) refuse 64 "$1: the value holds both kinds of quotes" ;; esac
+        check_value "$1" "$2"
+        # A variable that is not set, most likely, and the source would be another than the one meant.
+        case $1:$2 in --secret-id: | --docker-config:) refuse 64 "$1: the value is empty" ;; esac
         eval "given_$(echo "${1#--}" | tr - _)=\$2"
         shift 2
         ;;
@@ -104,6 +106,13 @@ parse() {
 }
 
 need_value() { [ $# -ge 2 ] || refuse 64 "$1 needs a value"; }
+
+# What the settings file can hold.
+check_value() {
+  case $2 in *'
+'*) refuse 64 "$1: the value holds a line break" ;; esac
+  case $2 in *\'*\"* | *\"*\'*) refuse 64 "$1: the value holds both kinds of quotes" ;; esac
+}
 
 is_setting() {
   for known in $SETTINGS; do

@@ -128,6 +128,13 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
       ['an argument', { 'etc/init/ecs.conf': '' }, ['arn:aws:x'], 64, /could not be understood/],
       ['an environment line of another kind', { 'etc/init/ecs.conf': '' }, ['--env', 'LD_PRELOAD=/x'], 64, /--env LD_PRELOAD: write AWS_\*/],
       ['a line break', { 'etc/init/ecs.conf': '' }, ['--registry', 'a\nREGCRED_PROBE=off'], 64, /--registry: the value holds a line break/],
+      // Regression: --env took what the settings file cannot hold: a second line, or a value that reads otherwise than it was written.
+      ['a line break in a variable', { 'etc/init/ecs.conf': '' }, ['--env', 'AWS_REGION=a\nREGCRED_PROBE=off'], 64, /--env AWS_REGION: the value holds a line break/],
+      ['both quotes in a variable', { 'etc/init/ecs.conf': '' }, ['--env', `HTTPS_PROXY=http://a'"b`], 64, /--env HTTPS_PROXY: the value holds both kinds of quotes/],
+      ['a name that is none', { 'etc/init/ecs.conf': '' }, ['--env', 'AWS_REGION x=a'], 64, /--env AWS_REGION x: that is no name of a variable/],
+      // Regression: `--secret-id "$secret"` without that variable took the secret out of the settings, for /root/.docker/config.json.
+      ['an empty source', { 'etc/init/ecs.conf': '' }, ['--secret-id', ''], 64, /--secret-id: the value is empty/],
+      ['an empty source, written in one', { 'etc/init/ecs.conf': '' }, ['--docker-config='], 64, /--docker-config: the value is empty/],
     ]
     for (const [what, files, args, expected, words] of cases) {
       const root = tree(t, files)
