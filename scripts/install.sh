@@ -175,18 +175,24 @@ setting() {
   found=$2
   name=$(echo "REGCRED_$1" | tr 'a-z-' 'A-Z_')
   if [ -f "$config" ]; then
-    line=$(grep "^$name=" "$config" | tail -n 1 || true)
+    line=$(grep "$(line_of "$name")" "$config" | tail -n 1 || true)
     [ -z "$line" ] || found=$(unquote "${line#*=}")
   fi
   eval "given=\${given_$(echo "$1" | tr - _)-}"
   echo "${given:-$found}"
 }
 
+# As the service reads that file (dotenv): `export`, blanks and a comment behind the value are allowed.
+line_of() { echo "^[[:blank:]]*\(export[[:blank:]][[:blank:]]*\)\{0,1\}$1[[:blank:]]*="; }
+
 unquote() {
-  case $1 in
-    \'*\' | \"*\") inner=${1#?}; echo "${inner%?}" ;;
-    *) echo "$1" ;;
+  value=${1#"${1%%[![:space:]]*}"}
+  case $value in
+    \'*\'*) value=${value#?}; value=${value%%\'*} ;;
+    \"*\"*) value=${value#?}; value=${value%%\"*} ;;
+    *) value=${value%%#*}; value=${value%"${value##*[![:space:]]}"} ;;
   esac
+  echo "$value"
 }
 
 # Options become lines of the settings file. Lines that are not named stay, comments too.
@@ -221,7 +227,7 @@ write_settings() {
 }
 
 drop() {
-  grep -v "^$1=" "$new" >"$new.2" || true
+  grep -v "$(line_of "$1")" "$new" >"$new.2" || true
   cat "$new.2" >"$new"
   rm -f "$new.2"
 }

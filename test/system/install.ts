@@ -119,6 +119,21 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
     t.strictSame(listing(root).filter((path) => /regcred/.test(path) && !path.includes('node_exporter')), [])
   })
 
+  // Regression: a comment behind a value was taken for a part of it, and `export` for another name.
+  t.test(`${name}: the settings file is read as the service reads it`, async (t) => {
+    const root = tree(t, {
+      'usr/lib/systemd/system/amazon-ecs.service': '',
+      'etc/ecs-regcred/ecs-regcred.env': 'export REGCRED_ECS_SERVICE="amazon-ecs" # SUSE\r\nREGCRED_STATE_DIR = /data/state  # on the big disk\nREGCRED_ECS_CONFIG=\'/data/#1/ecs.config\'\n',
+    })
+    const { status, stderr } = install(root, '--interval', '1m')
+    t.equal(status, 0, stderr)
+    t.equal(readFileSync(join(root, 'etc/systemd/system/ecs-regcred-boot.service.d/10-install.conf'), 'utf8').split('\n').slice(1).join('\n'),
+      '[Unit]\nBefore=amazon-ecs.service\n[Service]\nReadWriteDirectories=-/data/#1 -/data/state\n')
+    t.ok(existsSync(join(root, 'data/state')))
+    t.equal(install(root, '--state-dir', '/data/other', '--ecs-service', 'amazon-ecs').status, 0)
+    t.equal(settings(root), "REGCRED_ECS_CONFIG='/data/#1/ecs.config'\nREGCRED_INTERVAL=1m\nREGCRED_STATE_DIR=/data/other\nREGCRED_ECS_SERVICE=amazon-ecs\n")
+  })
+
   t.test(`${name}: what it refuses, it refuses with what to do instead, and touches nothing`, async (t) => {
     const cases: [string, Record<string, string>, string[], number, RegExp][] = [
       ['no ECS agent', { 'etc/systemd/system/other.service': '' }, [], 69, /no ECS agent here: .*ECS-optimized image or install ecs-init first.*--allow-no-ecs/],
