@@ -406,14 +406,23 @@ take_off() {
     fi
   fi
   state=$(setting state-dir /var/lib/ecs-regcred)
+  file=$(setting ecs-config /etc/ecs/ecs.config)
+  # Left where a write was killed, and credentials are in it: beside the file, or beside what it is a link to.
+  target=$DESTDIR$file
+  [ -n "$DESTDIR" ] || target=$(readlink -f "$file" || echo "$file")
+  rm -f "${target%/*}/.${target##*/}.ecs-regcred-"*.tmp
+  file=$(setting metrics-file '')
+  # Its alarms would go off, and never end.
+  [ -z "$file" ] || rm -f "$DESTDIR$file" "$DESTDIR${file%/*}/.${file##*/}.ecs-regcred-"*.tmp
   units=$DESTDIR/etc/systemd/system
   for unit in ecs-regcred.service ecs-regcred-boot.service; do
-    rm -f "$units/$unit" "$units/multi-user.target.wants/$unit" "$units/$unit.d/10-install.conf"
+    rm -f "$units/$unit" "$units/$unit.new" "$units/multi-user.target.wants/$unit" "$units/$unit.d/10-install.conf" "$units/$unit.d/10-install.conf.new"
     rmdir "$units/$unit.d" 2>/dev/null || true
   done
-  rm -f "$DESTDIR/etc/init/ecs-regcred.conf" "$DESTDIR/etc/logrotate.d/ecs-regcred" "$DESTDIR/usr/bin/ecs-regcred"
+  rm -f "$DESTDIR/etc/init/ecs-regcred.conf" "$DESTDIR/etc/init/ecs-regcred.conf.new" "$DESTDIR/etc/logrotate.d/ecs-regcred" "$DESTDIR/usr/bin/ecs-regcred"
   # Holds the copy of the last good credentials. Only files of ours, should the setting name a directory that others use.
   for file in state.json next-pass last-good.ecs.config lock; do rm -rf "$DESTDIR${state:?}/$file"; done
+  rm -f "$DESTDIR$state"/.*.ecs-regcred-*.tmp
   rmdir "$DESTDIR$state" 2>/dev/null || true
   rm -rf "$DESTDIR/etc/ecs-regcred" "$DESTDIR$base"
   [ -n "$DESTDIR" ] || rm -f "$owed"

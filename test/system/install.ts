@@ -93,6 +93,11 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
 
     await t.test('uninstalled, only ecs.config is left', async (t) => {
       writeFileSync(join(root, 'var/lib/ecs-regcred/last-good.ecs.config'), '')
+      // Regression: what a write leaves that kill -9 cut short holds credentials, and the metrics of a service that is gone raise alarms for ever.
+      mkdirSync(join(root, 'var/lib/textfile'))
+      t.equal(install(root, '--metrics-file', '/var/lib/textfile/regcred.prom').status, 0)
+      for (const path of ['etc/ecs/.ecs.config.ecs-regcred-1.2.3-abcd.tmp', 'var/lib/ecs-regcred/.last-good.ecs.config.ecs-regcred-1.2.3-abcd.tmp', 'var/lib/textfile/regcred.prom',
+        'etc/systemd/system/ecs-regcred.service.new']) writeFileSync(join(root, path), '')
       t.equal(install(root, '--uninstall').status, 0)
       t.strictSame(listing(root).filter((path) => /regcred/.test(path)), [])
       t.equal(readFileSync(join(root, 'etc/ecs/ecs.config'), 'utf8'), 'ECS_CLUSTER=a\n')
