@@ -5,6 +5,8 @@
 # What it puts where: README "What it changes on your machine".
 set -eu
 umask 022
+# cron and some images leave out sbin, where initctl and restorecon are.
+export PATH="${PATH:+$PATH:}/usr/sbin:/usr/bin:/sbin:/bin"
 
 usage() {
   cat <<'END'
@@ -138,6 +140,7 @@ check_machine() {
   esac
 
   ecs=$(setting ecs-service ecs)
+  ecs=${ecs%.service}
   init=$(setting init auto)
   if [ "$init" = auto ]; then
     if has_unit "$ecs"; then
@@ -153,6 +156,9 @@ check_machine() {
     else
       refuse 69 'this machine has neither systemd nor Upstart'
     fi
+  fi
+  if [ "$init" = systemd ] && [ -z "$no_start" ] && [ ! -d /run/systemd/system ]; then
+    refuse 64 'systemd does not run here, as in the build of an image: add --no-start, and everything starts with the machine'
   fi
 }
 
@@ -286,9 +292,11 @@ switch_release() {
     owe_restart
     point current "$release"
   fi
-  mkdir -p "$DESTDIR/usr/bin"
-  # /usr/bin, because sudo on Amazon Linux does not look into /usr/local/bin.
-  ln -sfn "$base/current/bin/ecs-regcred" "$DESTDIR/usr/bin/ecs-regcred"
+  # /usr/bin, because sudo on Amazon Linux does not look into /usr/local/bin. An upgrade leaves it alone: it may be read-only.
+  if [ "$(readlink "$DESTDIR/usr/bin/ecs-regcred" 2>/dev/null || true)" != "$base/current/bin/ecs-regcred" ]; then
+    mkdir -p "$DESTDIR/usr/bin"
+    ln -sfn "$base/current/bin/ecs-regcred" "$DESTDIR/usr/bin/ecs-regcred"
+  fi
   previous=$(readlink "$DESTDIR$base/previous" 2>/dev/null || true)
   for old in "$DESTDIR$base"/*/; do
     old=${old%/}

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { optionName, SETTINGS, type SettingName } from '../../src/settings.js'
+import { installStandInEcs, makeRoot, overlayRoot } from './fixtures/nspawn.js'
 import { repository, unpackRelease } from './fixtures/release.js'
 
 const { dir: release, dispose } = unpackRelease('x64')
@@ -46,10 +47,14 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
 
     await t.test('twice is once, and settings stay', async (t) => {
       writeFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env'), `# mine\n${settings(root)}REGCRED_LOG_LEVEL=debug\n`)
+      const link = join(root, 'usr/bin/ecs-regcred')
+      const inode = lstatSync(link).ino
       const before = listing(root)
       const again = install(root)
       t.equal(again.status, 0, again.stderr)
       t.strictSame(listing(root), before)
+      // Regression: it was made anew each time, which a read-only /usr does not allow, and which is a moment without the command.
+      t.equal(lstatSync(link).ino, inode, 'and the link is not touched')
       t.match(settings(root), /^# mine\n[^]*\nREGCRED_LOG_LEVEL=debug\n$/)
     })
 
@@ -115,7 +120,8 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
 
   t.test(`${name}: places of one's own are made writable for the unit, and another unit name is followed`, async (t) => {
     const root = tree(t, { 'usr/lib/systemd/system/amazon-ecs.service': '' })
-    const { status, stderr } = install(root, '--ecs-service', 'amazon-ecs', '--ecs-config', '/data/ecs/ecs.config', '--metrics-file', '/var/lib/node_exporter/regcred.prom')
+    // Regression: with its suffix, as `systemctl` shows it, the name was said to be nobody's.
+    const { status, stderr } = install(root, '--ecs-service', 'amazon-ecs.service', '--ecs-config', '/data/ecs/ecs.config', '--metrics-file', '/var/lib/node_exporter/regcred.prom')
     t.equal(status, 0, stderr)
     const dropin = (unit: string): string => readFileSync(join(root, `etc/systemd/system/${unit}.service.d/10-install.conf`), 'utf8')
     t.match(dropin('ecs-regcred'), /^\[Service\]\nReadWriteDirectories=-\/data\/ecs -\/var\/lib\/node_exporter$/m)
@@ -193,6 +199,20 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
     t.ok(existsSync(join(root, 'etc/systemd/system/ecs-regcred.service')))
   })
 }
+
+// Regression: in the build of an image, it ended with systemctl's words after everything was in place.
+t.test('where systemd does not run, it says what to add', async (t) => {
+  const { path: root, dispose } = await overlayRoot(makeRoot('machine'))
+  t.teardown(dispose)
+  installStandInEcs(root)
+  execFileSync('mount', ['--bind', release, join(root, 'mnt')])
+  const { status, stderr } = spawnSync('chroot', [root, '/bin/sh', '/mnt/install.sh', '--secret-id', 'a'], { encoding: 'utf8' })
+  t.equal(status, 64)
+  t.match(stderr, /systemd does not run here.*add --no-start/)
+  t.notOk(existsSync(join(root, 'opt/ecs-regcred')))
+  const { status: placed, stderr: why } = spawnSync('chroot', [root, '/bin/sh', '/mnt/install.sh', '--secret-id', 'a', '--no-start'], { encoding: 'utf8' })
+  t.equal(placed, 0, why)
+})
 
 function tree(t: Test, files: Record<string, string>): string {
   const root = mkdtempSync(join(tmpdir(), 'regcred-tree-'))

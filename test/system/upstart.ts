@@ -36,7 +36,8 @@ t.test("Amazon Linux 1's user data, the boot write, the service and a reload, on
     .replace(/^settings=.*$/m, "settings='--probe off --splay 0s --min-restart-gap 0s --env AWS_REGION=us-east-1 --env AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:8080 --env AWS_ACCESS_KEY_ID=test --env AWS_SECRET_ACCESS_KEY=test'")
   writeFileSync(join(root, 'root/user-data'), userData)
 
-  const installed = await inRoot('sh /root/user-data')
+  // Regression: initctl is in sbin, which cron's PATH and some agents' leave out.
+  const installed = await inRoot('PATH=/bin:/usr/bin sh /root/user-data')
   t.equal(installed.exitCode, 0, installed.all)
   t.match(readFileSync(join(root, 'etc/ecs/ecs.config'), 'utf8'), /ECS_CLUSTER=my-cluster\n[^]*ECS_ENGINE_AUTH_TYPE=dockercfg\n/)
   t.equal(statSync(join(root, 'etc/init/ecs-regcred.conf')).mode & 0o777, 0o644)
