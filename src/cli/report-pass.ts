@@ -18,7 +18,7 @@ type EndedPass = { readonly result: PassResult | undefined; readonly error: Serv
 export async function reportPass(machine: Machine, pass: EndedPass, signal: AbortSignal): Promise<void> {
   const { settings, environment } = machine
   const parts: [boolean, string, () => Promise<void>][] = [
-    [watchdogMs(environment) > 0, 'tell systemd that the service is alive', () => feedWatchdog(watchdogMs(environment), settings.intervalMs, signal)],
+    [watchdogMs(environment) > 0, 'tell systemd that the service is alive', () => feedWatchdog(environment, settings.intervalMs, signal)],
     [settings.metricsFile !== undefined, 'write the metrics file', () => writeMetrics(settings, pass, signal)],
     [settings.publishVersion, "publish the version as the container instance's attribute", () => publish(machine, pass, signal)],
   ]
@@ -45,16 +45,19 @@ let nextSign: NodeJS.Timeout | undefined
  * A sign of life after each pass; where passes are rarer than the watchdog allows, as many more as it takes to the next one, and then no more: a pass
  * that does not end is what it is there for. Node has no datagram sockets of AF_UNIX, hence the program.
  */
-async function feedWatchdog(withinMs: number, intervalMs: number, signal: AbortSignal): Promise<void> {
+async function feedWatchdog(environment: NodeJS.ProcessEnv, intervalMs: number, signal: AbortSignal): Promise<void> {
   clearTimeout(nextSign)
-  const stepMs = withinMs / 2
+  const stepMs = watchdogMs(environment) / 2
   if (intervalMs > stepMs) {
     nextSign = setTimeout(() => {
-      if (!signal.aborted) void feedWatchdog(withinMs, intervalMs - stepMs, signal).catch(() => undefined)
+      if (!signal.aborted) void feedWatchdog(environment, intervalMs - stepMs, signal).catch(() => undefined)
     }, stepMs).unref()
   }
   const { runCommand } = await import('../host/run-command.js')
-  await runCommand('systemd-notify', ['WATCHDOG=1'], { timeoutMs: 5_000 }, signal)
+  // Amazon Linux 2's systemd, which is older than INVOCATION_ID (232), asks for the writer's cgroup when the writer may have ended, and then drops what it
+  // wrote (systemd/systemd#2737): one sign in four, measured. Later ones wait for the answer (246), or find the cgroup all the same.
+  const signs = environment['INVOCATION_ID'] === undefined ? 5 : 1
+  for (let sign = 0; sign < signs; sign++) await runCommand('systemd-notify', ['WATCHDOG=1'], { timeoutMs: 5_000 }, signal)
 }
 
 async function writeMetrics(settings: Settings, { result, error, durationMs }: EndedPass, signal: AbortSignal): Promise<void> {

@@ -112,13 +112,20 @@ t.test('metrics that cannot be written are one warning with its fix', async (t) 
 
 t.test('systemd hears a sign of life after a pass, and on the way to one that is further off than its watchdog', async (t) => {
   const calls = standIns(t, ['systemd-notify'], {}, { NOTIFY_SOCKET: '/run/systemd/notify' })
-  const { report } = host(t, { environment: { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '600000', REGCRED_INTERVAL: '1s' } })
+  const { report } = host(t, { environment: { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '600000', INVOCATION_ID: 'a', REGCRED_INTERVAL: '1s' } })
   await report(fine)
   t.strictSame(calls(), ['systemd-notify WATCHDOG=1 to /run/systemd/notify'])
   // 300 ms apart for an interval of 1 s: at 300, 600 and 900 ms, and never again.
   for (const deadline = Date.now() + 20_000; calls().length < 4 && Date.now() < deadline;) await sleep(20)
   await sleep(700)
   t.equal(calls().length, 4)
+})
+
+// Regression: Amazon Linux 2's PID 1 drops a sign whose writer has ended by the time it looks, and ended a service that was well.
+t.test('where systemd is as old as Amazon Linux 2 has it, the sign is given several times', async (t) => {
+  const calls = standIns(t, ['systemd-notify'], {}, { NOTIFY_SOCKET: '/run/systemd/notify' })
+  await host(t, { environment: { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '1800000000' } }).report(fine)
+  t.strictSame(calls(), Array<string>(5).fill('systemd-notify WATCHDOG=1 to /run/systemd/notify'))
 })
 
 t.test('without a watchdog nothing is run', async (t) => {
