@@ -73,7 +73,11 @@ parse() {
   while [ $# -gt 0 ]; do
     case $1 in
       --help) usage; exit 0 ;;
-      --timeout) need_value "$@"; timeout=$2; shift 2 ;;
+      --timeout)
+        need_value "$@"
+        case $2 in [0-9]*[smhd]) timeout=$2 ;; *) refuse 64 "--timeout $2: write a duration such as 60s" ;; esac
+        shift 2
+        ;;
       --env)
         need_value "$@"
         case $2 in
@@ -229,6 +233,17 @@ write_settings() {
         ;;
     esac
   done
+  # A typing error is not to take the place of what works. `explain` is a command that reads the settings, and asks nobody.
+  if [ -z "$DESTDIR" ]; then
+    status=0
+    "$target/bin/ecs-regcred" explain image --env-file "$new" >/dev/null 2>"$new.2" || status=$?
+    if [ "$status" = 78 ]; then
+      cat "$new.2" >&2
+      rm -f "$new" "$new.2"
+      refuse 78 'the settings are not usable (above); what was installed before is as it was'
+    fi
+    rm -f "$new.2"
+  fi
   replace "$new" "$config"
 }
 
@@ -427,13 +442,14 @@ take_off() {
     rm -f "$units/$unit" "$units/$unit.new" "$units/multi-user.target.wants/$unit" "$units/$unit.d/10-install.conf" "$units/$unit.d/10-install.conf.new"
     rmdir "$units/$unit.d" 2>/dev/null || true
   done
-  rm -f "$DESTDIR/etc/init/ecs-regcred.conf" "$DESTDIR/etc/init/ecs-regcred.conf.new" "$DESTDIR/etc/logrotate.d/ecs-regcred" "$DESTDIR/usr/bin/ecs-regcred"
+  rm -f "$DESTDIR/etc/init/ecs-regcred.conf" "$DESTDIR/etc/init/ecs-regcred.conf.new" "$DESTDIR/etc/logrotate.d/ecs-regcred"
   # Holds the copy of the last good credentials. Only files of ours, should the setting name a directory that others use.
   for file in state.json next-pass last-good.ecs.config lock; do rm -rf "$DESTDIR${state:?}/$file"; done
   rm -f "$DESTDIR$state"/.*.ecs-regcred-*.tmp
   rmdir "$DESTDIR$state" 2>/dev/null || true
   rm -rf "$DESTDIR/etc/ecs-regcred" "$DESTDIR$base"
   [ -n "$DESTDIR" ] || rm -f "$owed"
+  rm -f "$DESTDIR/usr/bin/ecs-regcred"
   if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl reset-failed ecs-regcred.service ecs-regcred-boot.service 2>/dev/null || true

@@ -151,6 +151,8 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
       ['Bottlerocket', { 'etc/os-release': 'NAME=Bottlerocket\nID=bottlerocket\n' }, [], 69, /apiclient set settings\.container-registry\.credentials/],
       ['an unknown option', { 'etc/init/ecs.conf': '' }, ['--secretid', 'a'], 64, /no option --secretid/],
       ['an option without its value', { 'etc/init/ecs.conf': '' }, ['--secret-id'], 64, /--secret-id needs a value/],
+      // Regression: it was the first write that refused it, when the release had been switched already.
+      ['a time that is none', { 'etc/init/ecs.conf': '' }, ['--timeout', '60'], 64, /--timeout 60: write a duration such as 60s/],
       ['an argument', { 'etc/init/ecs.conf': '' }, ['arn:aws:x'], 64, /could not be understood/],
       ['an environment line of another kind', { 'etc/init/ecs.conf': '' }, ['--env', 'LD_PRELOAD=/x'], 64, /--env LD_PRELOAD: write AWS_\*/],
       ['a line break', { 'etc/init/ecs.conf': '' }, ['--registry', 'a\nREGCRED_PROBE=off'], 64, /--registry: the value holds a line break/],

@@ -59,6 +59,13 @@ t.test('from rotation to uninstall on one machine', async (t) => {
   })
 
   await t.test('settings that are wrong stop it with 78, and are not tried again', async (t) => {
+    // Regression: the installer put them into the place of those that worked, for the next boot to stumble over.
+    const before = readFileSync(join(machine.root, 'etc/ecs-regcred/ecs-regcred.env'), 'utf8')
+    const refused = await machine.shell('sh /opt/ecs-regcred/current/install.sh --interval often')
+    t.equal(refused.exitCode, 78)
+    t.match(refused.stderr, /REGCRED_INTERVAL=often: write a duration[^]*as it was$/)
+    t.equal(readFileSync(join(machine.root, 'etc/ecs-regcred/ecs-regcred.env'), 'utf8'), before)
+    t.equal((await machine.shell('ls /etc/ecs-regcred')).stdout, 'ecs-regcred.env')
     await machine.shell('cp -p /etc/ecs-regcred/ecs-regcred.env /root/env; echo REGCRED_INTERVALL=5m >>/etc/ecs-regcred/ecs-regcred.env; systemctl restart ecs-regcred')
     await machine.until('systemctl is-failed ecs-regcred')
     t.equal((await machine.shell('systemctl show -p ExecMainStatus,NRestarts --value ecs-regcred')).stdout, '0\n78'.split('\n').sort().join('\n'))
