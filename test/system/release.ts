@@ -97,6 +97,8 @@ for (const { title, arch, make, environment = {}, emulator } of ROOTS) {
     const foreign = files.filter((path) => !path.startsWith(`${home}/`) && path !== emulator?.[0])
     t.strictSame(foreign, [], 'no library but its own')
     t.ok(files.some((path) => /\/lib\/libc\.so\.6$/.test(path)), 'and its own is there')
+    // Regression: a core_pattern that is a pipe gets the dump whatever the limit is, and it held the credentials.
+    if (emulator === undefined) t.match(readFileSync(`/proc/${service.pid}/coredump_filter`, 'utf8'), /^0+\n$/)
     const child = await readWhenThere(join(root, 'tmp/systemctl-environment'))
     t.match(child, /^PATH=/m)
     t.notMatch(child, /ecs-regcred|MALLOC_|NODE_|^AWS_/m, 'children see no path and no tuning of ours')
