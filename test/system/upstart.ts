@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -55,6 +55,15 @@ t.test("Amazon Linux 1's user data, the boot write, the service and a reload, on
   rmSync(secretFile)
   writeFileSync(join(root, 'tmp/pre-start'), job.preStart.replace('--timeout 60s', '--timeout 1s'))
   t.equal((await inRoot('sh -e /tmp/pre-start')).exitCode, 0, 'a source that is away does not keep ecs from starting')
+  // Regression: nothing bounded a program that hangs, and Upstart holds ecs back for as long.
+  const command = join(root, 'usr/bin/ecs-regcred')
+  renameSync(command, `${command}.real`)
+  writeFileSync(command, '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 })
+  writeFileSync(join(root, 'tmp/pre-start'), job.preStart.replace(/^( *timeout .*) 90 /m, '$1 1 '))
+  const began = Date.now()
+  t.equal((await inRoot('sh -e /tmp/pre-start')).exitCode, 0)
+  t.ok(Date.now() - began < 30_000, 'nor does one that hangs')
+  renameSync(`${command}.real`, command)
 
   writeFileSync(secretFile, secret('second'))
   // Upstart gives a command with redirections to a shell, which then is the process (init/job_process.c).
