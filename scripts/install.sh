@@ -327,6 +327,7 @@ point() {
   mv -fT "$DESTDIR$base/$1.new" "$DESTDIR$base/$1"
 }
 
+# From the installed copy: a release that was unpacked beside it, in our own directory, is gone by now.
 install_job() {
   # Before the unit starts: what is missing then cannot be made writable for it.
   state=$DESTDIR$(setting state-dir /var/lib/ecs-regcred)
@@ -337,7 +338,7 @@ install_job() {
       units=$DESTDIR/etc/systemd/system
       mkdir -p "$units/multi-user.target.wants"
       for unit in ecs-regcred.service ecs-regcred-boot.service; do
-        cp "$here/systemd/$unit" "$units/$unit.new"
+        cp "$target/systemd/$unit" "$units/$unit.new"
         replace "$units/$unit.new" "$units/$unit"
         ln -sfn "../$unit" "$units/multi-user.target.wants/$unit"
         write_dropin "$units/$unit.d"
@@ -345,9 +346,9 @@ install_job() {
       ;;
     upstart)
       mkdir -p "$DESTDIR/etc/init" "$DESTDIR/etc/logrotate.d"
-      sed "s/^start on starting ecs\$/start on starting $ecs/" "$here/upstart/ecs-regcred.conf" >"$DESTDIR/etc/init/ecs-regcred.conf.new"
+      sed "s/^start on starting ecs\$/start on starting $ecs/" "$target/upstart/ecs-regcred.conf" >"$DESTDIR/etc/init/ecs-regcred.conf.new"
       replace "$DESTDIR/etc/init/ecs-regcred.conf.new" "$DESTDIR/etc/init/ecs-regcred.conf"
-      cp "$here/upstart/logrotate" "$DESTDIR/etc/logrotate.d/ecs-regcred"
+      cp "$target/upstart/logrotate" "$DESTDIR/etc/logrotate.d/ecs-regcred"
       ;;
   esac
 }
@@ -359,8 +360,8 @@ write_dropin() {
   [ "$file" = /etc/ecs/ecs.config ] || paths="$paths -${file%/*}"
   # A link is followed, and its target lies where it lies.
   if [ -L "$DESTDIR$file" ] && [ -z "$DESTDIR" ]; then
-    target=$(readlink -f "$file" || true)
-    [ -z "$target" ] || paths="$paths -${target%/*}"
+    real=$(readlink -f "$file" || true)
+    [ -z "$real" ] || paths="$paths -${real%/*}"
   fi
   dir=$(setting state-dir /var/lib/ecs-regcred)
   [ "$dir" = /var/lib/ecs-regcred ] || paths="$paths -$dir"

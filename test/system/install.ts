@@ -86,6 +86,15 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
       t.equal(readlinkSync(join(root, 'opt/ecs-regcred/previous')), '0.9.0-11111111')
     })
 
+    // Regression: it took itself for an old release, removed what it ran from, and failed at the units.
+    await t.test('unpacked in the directory that it installs to', async (t) => {
+      execFileSync('cp', ['-R', release, join(root, 'opt/ecs-regcred/unpacked')])
+      const { status, stderr } = spawnSync(shell[0], [...shell.slice(1), join(root, 'opt/ecs-regcred/unpacked/install.sh')], {
+        env: { PATH: process.env['PATH'], DESTDIR: root }, encoding: 'utf8',
+      })
+      t.equal(status, 0, stderr)
+    })
+
     // Regression: the second of two at once threw away what the first was copying, and both failed or left half a release.
     await t.test('three at once take turns', async (t) => {
       rmSync(join(root, 'opt/ecs-regcred', id), { recursive: true })
