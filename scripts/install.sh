@@ -7,6 +7,8 @@ set -eu
 umask 022
 # cron and some images leave out sbin, where initctl and restorecon are.
 export PATH="${PATH:+$PATH:}/usr/sbin:/usr/bin:/sbin:/bin"
+# Bytes are bytes: in a UTF-8 locale, grep takes a settings file with a Latin-1 comment for a binary, and keeps its lines to itself.
+export LC_ALL=C
 
 usage() {
   cat <<'END'
@@ -211,7 +213,8 @@ write_settings() {
   new=$config.new
   rm -f "$new"
   # A proxy's address may hold a password.
-  (umask 077; if [ -f "$config" ]; then cat "$config"; else echo '# Settings of ecs-regcred, one NAME=VALUE a line (README "Settings"). After a change: systemctl restart ecs-regcred'; fi >"$new")
+  (umask 077; if [ -f "$config" ]; then cat "$config"; else echo '# Settings of ecs-regcred, one NAME=VALUE a line (README "Settings"). After a change: systemctl restart ecs-regcred'; fi >"$new") ||
+    give_up_settings
   while [ $# -gt 0 ]; do
     case $1 in
       --env) put "${2%%=*}" "${2#*=}"; shift 2 ;;
@@ -248,9 +251,10 @@ write_settings() {
 }
 
 drop() {
-  grep -v "$(line_of "$1")" "$new" >"$new.2" || true
-  cat "$new.2" >"$new"
-  rm -f "$new.2"
+  # Not by way of a second file: one that a full disk cut short must not pass for what is left. Status 1 says that nothing is.
+  kept=$(grep -v "$(line_of "$1")" "$new") || [ $? = 1 ] || give_up_settings
+  printf '%s' "$kept${kept:+
+}" >"$new" || give_up_settings
 }
 
 put() {
@@ -260,7 +264,12 @@ put() {
     *\'*) printf '%s="%s"\n' "$1" "$2" >>"$new" ;;
     *[!A-Za-z0-9_./:@%+=,-]*) printf "%s='%s'\n" "$1" "$2" >>"$new" ;;
     *) printf '%s=%s\n' "$1" "$2" >>"$new" ;;
-  esac
+  esac || give_up_settings
+}
+
+give_up_settings() {
+  rm -f "$new"
+  refuse 74 "could not write $new (above); the settings are as they were"
 }
 
 # By rename, and only where it says something new.

@@ -27,7 +27,7 @@ t.test('it takes every setting there is as an option', async (t) => {
 
 for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh']]] as const) {
   const install = (root: string, ...args: string[]) => spawnSync(shell[0], [...shell.slice(1), join(release, 'install.sh'), ...args], {
-    env: { PATH: process.env['PATH'], DESTDIR: root }, encoding: 'utf8',
+    env: { PATH: process.env['PATH'], DESTDIR: root, LC_ALL: 'C.UTF-8' }, encoding: 'utf8', // Amazon Linux 2023's
   })
 
   t.test(`${name}: into a tree with systemd`, async (t) => {
@@ -152,6 +152,32 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
     t.ok(existsSync(join(root, 'data/state')))
     t.equal(install(root, '--state-dir', '/data/other', '--ecs-service', 'amazon-ecs').status, 0)
     t.equal(settings(root), "REGCRED_ECS_CONFIG='/data/#1/ecs.config'\nREGCRED_INTERVAL=1m\nREGCRED_STATE_DIR=/data/other\nREGCRED_ECS_SERVICE=amazon-ecs\n")
+  })
+
+  // Regression: grep took a line that is not UTF-8 for a sign of a binary file, and it and those after it were gone.
+  t.test(`${name}: a line in another encoding stays as it is`, async (t) => {
+    const root = tree(t, { 'etc/init/ecs.conf': '' })
+    const lines = Buffer.from('REGCRED_SECRET_ID=a\n# f\u00fcr uns \\n \u0081\u0088\nREGCRED_PROBE=off\n', 'latin1')
+    mkdirSync(join(root, 'etc/ecs-regcred'))
+    writeFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env'), lines)
+    t.equal(install(root, '--interval', '1m').status, 0)
+    t.strictSame(readFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env')), Buffer.concat([lines, Buffer.from('REGCRED_INTERVAL=1m\n')]))
+  })
+
+  // Regression: of a disk that got full while a line was taken out, the settings came back with the new line alone.
+  for (const [pages, expected] of [[2, 0], [1, 74]] as const) t.test(`${name}: no room but for ${pages} pages loses no settings`, async (t) => {
+    const root = tree(t, { 'etc/init/ecs.conf': '' })
+    const dir = join(root, 'etc/ecs-regcred')
+    mkdirSync(dir)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${pages * 4}k`, 'tmpfs', dir])
+    t.teardown(() => void execFileSync('umount', [dir]))
+    const before = `REGCRED_SECRET_ID=a\n${'# a comment\n'.repeat(100)}`
+    writeFileSync(join(dir, 'ecs-regcred.env'), before)
+    const { status, stderr } = install(root, '--interval', '1m')
+    t.equal(status, expected)
+    t.match(stderr, expected === 0 ? /^$/ : /No space left on device\n.*the settings are as they were\n$/)
+    t.equal(settings(root), expected === 0 ? `${before}REGCRED_INTERVAL=1m\n` : before)
+    t.strictSame(readdirSync(dir), ['ecs-regcred.env'])
   })
 
   t.test(`${name}: what it refuses, it refuses with what to do instead, and touches nothing`, async (t) => {
