@@ -170,7 +170,7 @@ check_machine() {
 
 # Two of them at once (user data and an association of State Manager, say) would write into each other's half.
 take_turn() {
-  mkdir -p "$DESTDIR$base"
+  problem=$(mkdir -p "$DESTDIR$base" 2>&1) || refuse 74 "$problem. Everything is as it was"
   command -v flock >/dev/null 2>&1 || return 0
   exec 9<"$DESTDIR$base"
   flock -n 9 || { say 'another install.sh is at work here; waiting for it'; flock 9; }
@@ -339,9 +339,11 @@ point() {
 # From the installed copy: a release that was unpacked beside it, in our own directory, is gone by now.
 install_job() {
   # Before the unit starts: what is missing then cannot be made writable for it.
+  file=$(setting ecs-config /etc/ecs/ecs.config)
+  mkdir -p "$DESTDIR${file%/*}"
   state=$DESTDIR$(setting state-dir /var/lib/ecs-regcred)
-  mkdir -p "$state"
-  chmod 700 "$state"
+  # One that is there already may be shared with others, who would be locked out.
+  [ -d "$state" ] || { mkdir -p "$(dirname "$state")"; mkdir -m 700 "$state"; }
   case $init in
     systemd)
       units=$DESTDIR/etc/systemd/system

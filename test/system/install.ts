@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -180,6 +180,14 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
     t.strictSame(readdirSync(dir), ['ecs-regcred.env'])
   })
 
+  // Regression: everyone else was locked out of it.
+  t.test(`${name}: a state directory that others use keeps its mode`, async (t) => {
+    const root = tree(t, { 'etc/init/ecs.conf': '', 'data/theirs': '' })
+    chmodSync(join(root, 'data'), 0o755)
+    t.equal(install(root, '--state-dir', '/data').status, 0)
+    t.equal(statSync(join(root, 'data')).mode & 0o777, 0o755)
+  })
+
   t.test(`${name}: what it refuses, it refuses with what to do instead, and touches nothing`, async (t) => {
     const cases: [string, Record<string, string>, string[], number, RegExp][] = [
       ['no ECS agent', { 'etc/systemd/system/other.service': '' }, [], 69, /no ECS agent here: .*ECS-optimized image or install ecs-init first.*--allow-no-ecs/],
@@ -234,6 +242,8 @@ for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh'
     const root = tree(t, { 'etc/systemd/system/other.service': '' })
     t.equal(install(root, '--allow-no-ecs').status, 0)
     t.ok(existsSync(join(root, 'etc/systemd/system/ecs-regcred.service')))
+    // Regression: the unit starts before ecs-init comes, and what is not there at its start is read-only to it from then on.
+    t.ok(existsSync(join(root, 'etc/ecs')))
   })
 }
 
