@@ -295,10 +295,11 @@ copy_release() {
     problem=$(cp -R "$here/." "$target.new" 2>&1) ||
       { rm -rf "$target.new"; refuse 74 "could not copy the release, which takes 120 MB: $(echo "$problem" | head -n 1). Everything is as it was"; }
     mkdir "$target.new/cache"
+    # Labels too are there before the name is: a directory of that name is not looked into again.
+    [ -n "$DESTDIR" ] || ! command -v restorecon >/dev/null 2>&1 || restorecon -RF "$target.new" || true
     # Its bytes before its name, should the power fail. Of this file system alone, where sync knows how: another may be a network's.
     sync -f "$target.new" 2>/dev/null || true
     mv "$target.new" "$target"
-    [ -n "$DESTDIR" ] || ! command -v restorecon >/dev/null 2>&1 || restorecon -RF "$target" || true
   fi
   [ -z "$DESTDIR" ] || return 0
   # Proves that it runs here before anything points to it, and fills the cache of compiled code, which nobody else may write.

@@ -261,6 +261,22 @@ t.test('where systemd does not run, it says what to add', async (t) => {
   t.equal(placed, 0, why)
 })
 
+// Regression: killed before it labelled its copy, it found that copy in place the next time, and SELinux never learnt what it may run.
+t.test('a run that was killed leaves no release without its labels', async (t) => {
+  const { path: root, dispose } = await overlayRoot(makeRoot('machine'))
+  t.teardown(dispose)
+  installStandInEcs(root)
+  execFileSync('mount', ['--bind', release, join(root, 'mnt')])
+  const install = () => spawnSync('chroot', [root, '/bin/sh', '/mnt/install.sh', '--secret-id', 'a', '--no-start'], { encoding: 'utf8' })
+  const restorecon = join(root, 'usr/sbin/restorecon')
+  writeFileSync(restorecon, '#!/bin/sh\nkill -9 $PPID\n', { mode: 0o755 })
+  t.equal(install().signal, 'SIGKILL')
+  writeFileSync(restorecon, '#!/bin/sh\nls "$2" >/labelled\n')
+  const { status, stderr } = install()
+  t.equal(status, 0, stderr)
+  t.match(readFileSync(join(root, 'labelled'), 'utf8'), /^RELEASE\n/m)
+})
+
 function tree(t: Test, files: Record<string, string>): string {
   const root = mkdtempSync(join(tmpdir(), 'regcred-tree-'))
   t.teardown(() => rmSync(root, { recursive: true, force: true }))
