@@ -25,7 +25,7 @@ t.test('it takes every setting there is as an option', async (t) => {
   t.strictSame(listed.split(/\s+/).sort(), (Object.keys(SETTINGS) as SettingName[]).map(optionName).sort())
 })
 
-for (const [name, shell] of [['dash', ['dash']], ['busybox sh', ['busybox', 'sh']]] as const) {
+for (const [name, shell] of [['dash', ['dash']], ['bash as sh', ['bash', '--posix']], ['busybox sh', ['busybox', 'sh']]] as const) {
   const install = (root: string, ...args: string[]) => spawnSync(shell[0], [...shell.slice(1), join(release, 'install.sh'), ...args], {
     env: { PATH: process.env['PATH'], DESTDIR: root, LC_ALL: 'C.UTF-8' }, encoding: 'utf8', // Amazon Linux 2023's
   })
