@@ -46,12 +46,12 @@ export function isPullFailure(reasonClass: ReasonClass | undefined): boolean {
 const PULL_PATTERNS: readonly (readonly [ReasonClass, RegExp])[] = [
   ['rate-limited', /toomanyrequests|too many requests|rate limit|\b429\b/i],
   ['no-credentials', /no basic auth credentials/i],
-  ['denied', /pull access denied|access to the requested resource|unauthori[sz]ed|authentication required|authentication failed|forbidden|denied|insufficient_scope|incorrect username or password|\b40[13]\b/i],
-  ['platform', /no matching manifest for|does not match the specified platform|image operating system|exec format error/i],
+  ['denied', /pull access denied|access to the requested resource|unauthori[sz]ed|authentication required|authentication failed|forbidden|denied|insufficient_scope|incorrect username or password|does not exist or no pull access|\b40[13]\b/i],
+  ['platform', /no matching manifest for|descriptor matching platform|does not match the specified platform|image operating system|exec format error/i],
   ['not-found', /manifest unknown|manifest for \S+ not found|name unknown|repository does not exist|repository \S+ not found|image \S+ not found|: not found\b|\b404\b|invalid reference format/i],
   ['tls', /x509|tls:|certificate|server gave HTTP response to HTTPS client/i],
   ['disk', /no space left on device|not enough space|disk quota/i],
-  ['network', /dial tcp|i\/o timeout|no such host|connection re(fused|set)|network is unreachable|no route to host|request canceled|deadline exceeded|could not reach any registry|temporary failure in name resolution|\bEOF\b|timed? ?out|\b50[0234]\b|proxyconnect/i],
+  ['network', /dial tcp|i\/o timeout|no such host|connection re(fused|set)|network is unreachable|no route to host|(request|context) canceled|deadline exceeded|could not reach any registry|temporary failure in name resolution|\bEOF\b|timed? ?out|\b50[0234]\b|proxyconnect/i],
 ]
 
 const OTHER_PATTERNS: readonly (readonly [ReasonClass, RegExp])[] = [
@@ -72,10 +72,12 @@ const TASK_CREDENTIALS = /secrets? ?manager|\basm\b|repositoryCredentials|regist
  */
 export function classifyReason(reason: string, image = ''): ReasonClass {
   // ResourceInitializationError: the credential that the task definition itself names could not be fetched (the `asm` type).
-  if (/ResourceInitializationError|unable to (pull secrets|retrieve) /i.test(reason) && TASK_CREDENTIALS.test(reason)) return 'task-credentials'
+  if (/ResourceInitializationError|unable to (pull secrets|retrieve) /i.test(reason) && TASK_CREDENTIALS.test(reason)) {
+    return /unable to retrieve ecr registry auth/i.test(reason) ? 'ecr' : 'task-credentials'
+  }
   if (!PULL.test(reason)) return OTHER_PATTERNS.find(([, pattern]) => pattern.test(reason))?.[0] ?? 'other'
   if (/CannotPullECRContainer/i.test(reason) || ECR_IMAGE.test(reason) || ECR_IMAGE.test(image)) return 'ecr'
-  // Digests and references are full of digits that look like a status.
-  const words = reason.replace(/sha256:[0-9a-f]+/gi, '').replace(/"[^"]*"(?=: )/g, '')
+  // Digests, ports and tags are full of digits that look like a status: `app:404` may well be build 404.
+  const words = reason.replace(/sha256:[0-9a-f]+/gi, '').replace(/"[^"]*"(?=: )/g, '').replace(/(?<=[\w./-][:./-])\d+/g, '')
   return PULL_PATTERNS.find(([, pattern]) => pattern.test(words))?.[0] ?? 'other-pull'
 }

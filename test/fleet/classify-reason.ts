@@ -44,6 +44,24 @@ t.test('a digest or a port that looks like a status says nothing', async (t) => 
   t.equal(classifyReason('CannotPullContainerError: failed to do request: Head "https://r.example.com:429/v2/a/manifests/401": dial tcp: connection refused'), 'network')
 })
 
+// Regression: a tag that is a build number was taken for the registry's answer, so a missing build 401 was told as a refused credential and stopped the rollout.
+t.test('a tag that looks like a status says nothing', async (t) => {
+  for (const tag of ['401', '403', '404', '429', '500', '1.403', 'build-401', '401-slim']) {
+    const image = `registry.example.com:5000/team/app:${tag}`
+    t.equal(classifyReason(`CannotPullContainerError: Error response from daemon: manifest for ${image} not found: manifest unknown: manifest unknown`, image), 'not-found', tag)
+    t.equal(classifyReason(`CannotPullContainerError: failed to resolve ref ${image}: failed to do request: dial tcp: lookup registry.example.com: no such host`, image), 'network', tag)
+    t.equal(classifyReason(`CannotPullContainerError: failed to resolve ref ${image}: unexpected status code 403 Forbidden`, image), 'denied', tag)
+  }
+})
+
+// Regression: these texts of ECS and Docker came out as unknown, as a missing image, or as a credential of the task definition.
+t.test('further texts as ECS prints them', async (t) => {
+  t.equal(classifyReason("CannotPullContainerError: pull image manifest has been retried 7 time(s): image Manifest does not contain descriptor matching platform 'linux/amd64'"), 'platform')
+  t.equal(classifyReason('CannotPullContainerError: Error response from daemon: repository registry.example.com/team/app not found: does not exist or no pull access'), 'denied')
+  t.equal(classifyReason('CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed open: context canceled'), 'network')
+  t.equal(classifyReason('ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call has been retried 3 time(s)'), 'ecr')
+})
+
 t.test('every class has its advice, and only refusals blame the credential', async (t) => {
   for (const [expected] of CASES) t.ok(ADVICE[expected])
   t.same(Object.keys(ADVICE).filter((of) => isRefusal(of as ReasonClass)), ['denied', 'no-credentials'])
