@@ -82,7 +82,9 @@ export function judgeDeployment(service: Service, deploymentId: string, tasks: r
 function endedByEcs(deployment: Deployment | undefined, primary: Deployment | undefined, deploymentId: string, seenBefore: boolean): { verdict: Verdict; reason: string } | undefined {
   // The circuit breaker (or an alarm) puts the previous revision back as a deployment of its own, whose reason names the breaker.
   const rollback = [deployment, primary].find((one) => /roll(ing|ed)? ?back/i.test(one?.rolloutStateReason ?? ''))
-  if (deployment?.rolloutState === 'FAILED' || (rollback !== undefined && deployment?.status !== 'PRIMARY' && seenBefore)) {
+  // With --watch the deployment that is followed may be that way back itself: its tasks say nothing of what was rolled out.
+  const isWayBack = rollback !== undefined && rollback === deployment && deployment.status === 'PRIMARY'
+  if (deployment?.rolloutState === 'FAILED' || isWayBack || (rollback !== undefined && deployment?.status !== 'PRIMARY' && seenBefore)) {
     const words = printable(deployment?.rolloutStateReason ?? rollback?.rolloutStateReason ?? 'the deployment failed')
     return rollback === undefined ? { verdict: 'failed', reason: words } : { verdict: 'rolled-back', reason: words }
   }

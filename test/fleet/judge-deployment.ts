@@ -73,6 +73,14 @@ t.test('a circuit breaker that gives up or rolls back is recognised', async (t) 
   t.match(judgeDeployment(service(back), OURS, [], true), { verdict: 'rolled-back' }, 'once ours is no longer listed')
 })
 
+// Regression: `rollout --watch` after a circuit breaker had put the old revision back called that "fresh", exit status 0.
+t.test('a deployment that is itself the way back is no success, however well its tasks run', async (t) => {
+  for (const rolloutState of ['IN_PROGRESS', 'COMPLETED'] as const) {
+    const back = deployment({ rolloutState, runningCount: 2, rolloutStateReason: 'ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/2.' })
+    t.match(judgeDeployment(service(back), OURS, [task(), task()], false), { verdict: 'rolled-back', reason: /circuit breaker/ })
+  }
+})
+
 t.test('a deployment that somebody else starts meanwhile takes its place', async (t) => {
   const other = deployment({ id: 'ecs-svc/3' })
   t.match(judgeDeployment(service(other, deployment({ status: 'ACTIVE' })), OURS, [], true), { verdict: 'superseded', reason: /ecs-svc\/3/ })
