@@ -66,7 +66,8 @@ async function planService(calls: EcsCalls, service: Service, asked: DeploymentL
   const strategy = service.deploymentConfiguration?.strategy ?? 'ROLLING'
   if (strategy !== 'ROLLING') warnings.push(`its deployment strategy is ${strategy}: the percentages do not steer it, and it takes as long as its own steps and bake times`)
   if ((service.deployments?.length ?? 0) > 1) warnings.push('a deployment is under way already: the new one takes its place')
-  if (service.launchType === 'FARGATE') warnings.push('its tasks run on Fargate, where no ecs.config is read: only repositoryCredentials of the task definition count there')
+  const onFargate = isOnFargate(service)
+  if (onFargate) warnings.push('its tasks run on Fargate, where no ecs.config is read: only repositoryCredentials of the task definition count there')
   let definition: TaskDefinition | undefined
   try {
     definition = await calls.describeTaskDefinition(service.taskDefinition ?? '', signal)
@@ -81,9 +82,14 @@ async function planService(calls: EcsCalls, service: Service, asked: DeploymentL
     hostPorts: hostPorts(definition),
     taskCpu: Number(definition?.cpu ?? 0) || sum(definition, 'cpu'),
     taskMemory: Number(definition?.memory ?? 0) || sum(definition, 'memoryReservation', 'memory'),
-    instances: needsRoom && strategy === 'ROLLING' && definition !== undefined && service.launchType !== 'FARGATE' ? await instances.room(warnings, signal) : undefined,
+    instances: needsRoom && strategy === 'ROLLING' && definition !== undefined && !onFargate ? await instances.room(warnings, signal) : undefined,
   }))
   return { ...base, action: 'roll-out', reason: '', limits, warnings }
+}
+
+/** A service with a capacity provider strategy has no launch type. */
+function isOnFargate({ launchType, capacityProviderStrategy: strategy = [] }: Service): boolean {
+  return launchType === 'FARGATE' || (strategy.length > 0 && strategy.every(({ capacityProvider }) => /^FARGATE(_SPOT)?$/.test(capacityProvider ?? '')))
 }
 
 function controllerRefusal(name: string, controller: string | undefined): string | undefined {

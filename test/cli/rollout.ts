@@ -157,6 +157,16 @@ t.test('no room for a new task, and images that are not ours, are warned of befo
   t.match(stderr, /^warning: web: no room: 50 % of 1 is 1 task \(rounded up\), so no old task may stop first, and host port 8080 is taken on every container instance/m)
 })
 
+// Regression: such a service names no launch type, so the container instances were looked at, and room was missed where none is needed.
+t.test('a service on Fargate by its capacity providers is warned of as such, and not for the room on container instances', async (t) => {
+  const strategy = (...providers: string[]) => ({ desiredCount: 1, launchType: undefined, capacityProviderStrategy: providers.map((capacityProvider) => ({ capacityProvider, weight: 1 })) })
+  await cluster(t, { web: { fate: 'fresh', over: strategy('FARGATE', 'FARGATE_SPOT') }, own: { fate: 'fresh', over: strategy('my-asg') } })
+  const { stderr } = await runCommandLine(['rollout', '--cluster', 'prod', '--all'])
+  t.match(stderr, /^warning: web: its tasks run on Fargate, where no ecs\.config is read/m)
+  t.notMatch(stderr, /web: no room/)
+  t.match(stderr, /^warning: own: no room/m)
+})
+
 t.test('time that is up is 75, with the command to look again, and the percentages are back', async (t) => {
   const calls = await cluster(t, { web: { fate: 'pending' } })
   const { status, stdout } = await runCommandLine(['rollout', '--cluster', 'prod', '--service', 'web', '--timeout', '1s'])
