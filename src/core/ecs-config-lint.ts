@@ -36,6 +36,10 @@ const NAMELESS = '/^[[:space:]]*=/d'
 const LIKE_OURS = '/^[[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=/!{/^[^=]*ECS_ENGINE_AUTH_(TYPE|DATA)/Id}'
 const JSON_PIECES = '/^[[:space:]]*[]["{},]/d'
 const REWRITE = 'ecs-regcred sync writes both credential lines anew'
+// A pass leaves a file alone that means what the source does: a fault that the ECS agent copes with is mended by an edit, or the lines have to go first.
+const REWRITE_SAME = `sed -Ei '/^[[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=/d' /etc/ecs/ecs.config; then ${REWRITE}`
+const CLOSE_UP = 'sed -Ei \'s/^([[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=)[[:space:]]+/\\1/\' /etc/ecs/ecs.config'
+const keepLast = (name: string) => `sed -Ezi ':a;s/(^|\\n)[ \\t]*${name}=[^\\n]*\\n((.*\\n)?[ \\t]*${name}=)/\\1\\2/;ta' /etc/ecs/ecs.config`
 
 function lintBytes(file: Uint8Array, lines: readonly NumberedLine[]): Finding[] {
   const findings: Finding[] = []
@@ -81,7 +85,12 @@ function lintName({ name, line }: NumberedLine): Finding[] {
   if (near === undefined && /^export\s/.test(name)) {
     return [{ id: 'export', verdict: 'warning', line,
       message: `line ${line} begins with "export": the ECS agent does not see that setting, and systemd logs the line with its value`,
-      fix: `sed -Ei '${line}s/^[[:space:]]*export[[:space:]]+//' /etc/ecs/ecs.config` }]
+      fix: 'sed -Ei \'/ECS_ENGINE_AUTH_/I!s/^[[:space:]]*export[[:space:]]+//\' /etc/ecs/ecs.config' }]
+  }
+  if (near === undefined && /^[A-Za-z_]\w*\s+$/.test(name)) {
+    return [{ id: 'space-before-equals', verdict: 'warning', line,
+      message: `line ${line} has a space before "=": to the ECS agent that is another name, so it does not see the setting`,
+      fix: 'sed -Ei \'/ECS_ENGINE_AUTH_/I!s/^([[:space:]]*[A-Za-z_][A-Za-z0-9_]*)[[:space:]]+=[[:space:]]*/\\1=/\' /etc/ecs/ecs.config' }]
   }
   if (near === undefined || name.startsWith('\ufeff')) return []
   const wanted = near.toUpperCase()
@@ -120,7 +129,7 @@ function lintAuthLines(lines: readonly NumberedLine[]): Finding[] {
       const blank = last.value === '' && found.some(({ value }) => value !== '')
       findings.push({ id: 'duplicate', verdict: blank ? 'broken' : 'warning', line: last.line,
         message: `${name} stands ${found.length} times (lines ${found.map(({ line }) => line).join(', ')}): the ECS agent takes the last${blank ? ', which is blank' : ''}`,
-          fix: REWRITE })
+          fix: blank ? REWRITE : keepLast(name) })
     }
     for (const { value, line } of found) {
       if (/^\s*['"]/.test(value)) {
@@ -130,7 +139,7 @@ function lintAuthLines(lines: readonly NumberedLine[]): Finding[] {
       } else if (/^\s+\S/.test(value)) {
         findings.push({ id: 'space-after-equals', verdict: 'warning', line,
           message: `line ${line} has a space after "${name}=": this value survives it, others would not`,
-          fix: REWRITE })
+          fix: CLOSE_UP })
       }
       const size = Buffer.byteLength(value)
       if (size > MAX_VALUE_BYTES) {
@@ -204,7 +213,7 @@ function lintSystemd(file: Uint8Array, lines: readonly NumberedLine[]): Finding[
   if (seen && differs && !/^\s*['"]/.test(seen.value) && readGoJson(seen.value) !== undefined) {
     return [{ id: 'systemd-disagrees', verdict: 'warning', line: seen.line,
       message: `systemd reads ${AUTH_DATA} otherwise than ecs-init does (a backslash in it, or one before it); the ECS agent gets it from ecs-init, so this does no harm`,
-        fix: REWRITE }]
+        fix: REWRITE_SAME }]
   }
   return []
 }

@@ -27,6 +27,7 @@ const cases: readonly (readonly [title: string, file: string, expected: readonly
   ['quoted type', `ECS_ENGINE_AUTH_TYPE="dockercfg"\n${DATA}`, [['quoted', 'broken', 1]]],
   ['export', `${TYPE}export ${DATA}`, [['export', 'broken', 2], ['type-without-data', 'broken', undefined]]],
   ['export before another name', `export A=b\n${GOOD}`, [['export', 'warning', 1]]],
+  ['a space before = of another name', `ECS_CLUSTER = c\n${TYPE}${DATA}`, [['space-before-equals', 'warning', 1]]],
   ['a space before =', `${TYPE}ECS_ENGINE_AUTH_DATA =x\n`, [['space-before-equals', 'broken', 2], ['type-without-data', 'broken', undefined]]],
   ['a space after =', `${TYPE}ECS_ENGINE_AUTH_DATA= {"r.tld":{"auth":"dTpw"}}\n`, [['space-after-equals', 'warning', 2]]],
   ['CRLF', GOOD.replaceAll('\n', '\r\n'), [['crlf', 'warning', 1]]],
@@ -99,6 +100,28 @@ t.test('the fixes, pasted one after the other and again, take the faulty lines a
   t.equal(commands.length, faults.length)
   for (const command of [...commands, ...commands]) execFileSync('sh', ['-c', command.replace('/etc/ecs/ecs.config', path)])
   t.equal(readFileSync(path, 'utf8'), good)
+})
+
+// Regression: these were to be mended by a pass, which writes nothing where the meaning is right already; and a line was named by its number.
+t.test('the fix of a fault that the ECS agent copes with mends it, and changes nothing else', async (t) => {
+  const rest = '# a remark\nECS_RESERVED_MEMORY= 64\nOTHER=ECS_ENGINE_AUTH_DATA= {"x"}\n'
+  const old = 'ECS_ENGINE_AUTH_DATA={"r.tld":{"auth":"dTpx"}}\n'
+  const files: Record<string, readonly [before: string, after: string]> = {
+    'a space after =': [`${rest}${TYPE.replace('=', '= ')}${DATA.replace('=', '=\t ')}`, `${rest}${TYPE}${DATA}`],
+    'lines that stand three times': [`${old}${TYPE}  ${old}${rest}${TYPE}${DATA}`, `${rest}${TYPE}${DATA}`],
+    'two in a row, at the end without line feed': [`${TYPE}${rest}${old}${DATA}`, `${TYPE}${rest}${DATA}`],
+    'export before others, a good line gone before it': [`export ${DATA}export A=b\n ${rest}  export C=d\n${TYPE}${DATA}`, `A=b\n ${rest}C=d\n${TYPE}${DATA}`],
+    'a space before = of others': [`ECS_CLUSTER = c\n${rest}  ECS_LOGLEVEL  =info\n${TYPE}${DATA}`, `ECS_CLUSTER=c\n${rest}  ECS_LOGLEVEL=info\n${TYPE}${DATA}`],
+    'what systemd reads otherwise': [`${rest}${TYPE}${DATA.replace('dTpw', 'dTp\\/')}`, rest],
+  }
+  for (const [title, [before, after]] of Object.entries(files)) {
+    const path = join(t.testdir({ 'ecs.config': before }), 'ecs.config')
+    const commands = lint(before).map(({ fix }) => /sed -Ez?i '[^']*' \S+ecs\.config/.exec(fix)?.[0] ?? `: ${fix}`)
+    t.not(commands.length, 0, title)
+    for (const command of [...commands, ...commands]) execFileSync('sh', ['-c', command.replace('/etc/ecs/ecs.config', path)])
+    t.equal(readFileSync(path, 'utf8'), after, title)
+    t.same(lintEcsConfig(readFileSync(path)), [], title)
+  }
 })
 
 t.test('no finding shows a value', async (t) => {
