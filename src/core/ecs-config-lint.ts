@@ -1,6 +1,6 @@
 import { AUTH_DATA, AUTH_TYPE, parseLines, readEngineAuth } from './ecs-config-lines.js'
 import type { EcsConfigLine } from './ecs-config-lines.js'
-import { lintEngineAuth } from './engine-auth-lint.js'
+import { lintEngineAuth, REWRITE, REWRITE_SAME } from './engine-auth-lint.js'
 import { readGoJson } from './go-json.js'
 import { readSystemdEnvironment } from './systemd-environment.js'
 
@@ -35,9 +35,6 @@ const deleteLines = (line: number, sedAddress: string) => `delete line ${line}: 
 const NAMELESS = '/^[[:space:]]*=/d'
 const LIKE_OURS = '/^[[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=/!{/^[^=]*ECS_ENGINE_AUTH_(TYPE|DATA)/Id}'
 const JSON_PIECES = '/^[[:space:]]*[]["{},]/d'
-const REWRITE = 'ecs-regcred sync writes both credential lines anew'
-// A pass leaves a file alone that means what the source does: a fault that the ECS agent copes with is mended by an edit, or the lines have to go first.
-const REWRITE_SAME = `sed -Ei '/^[[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=/d' /etc/ecs/ecs.config; then ${REWRITE}`
 const CLOSE_UP = 'sed -Ei \'s/^([[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=)[[:space:]]+/\\1/\' /etc/ecs/ecs.config'
 const keepLast = (name: string) => `sed -Ezi ':a;s/(^|\\n)[ \\t]*${name}=[^\\n]*\\n((.*\\n)?[ \\t]*${name}=)/\\1\\2/;ta' /etc/ecs/ecs.config`
 

@@ -4,7 +4,9 @@ import type { AgentEntry, EngineAuth } from './ecs-matching.js'
 import { readGoJson } from './go-json.js'
 import { shownKey } from './key-name.js'
 
-const REWRITE = 'ecs-regcred sync writes both credential lines anew'
+export const REWRITE = 'ecs-regcred sync writes both credential lines anew'
+// A pass leaves a file alone that means what the source does: the lines have to go first.
+export const REWRITE_SAME = `sed -Ei '/^[[:space:]]*ECS_ENGINE_AUTH_(TYPE|DATA)=/d' /etc/ecs/ecs.config; then ${REWRITE}`
 
 /** Faults of the credentials as the ECS agent takes them: of the type, the document, its keys and its entries. `data` is the text that was parsed. */
 export function lintEngineAuth(auth: EngineAuth, data: string): readonly Finding[] {
@@ -46,7 +48,7 @@ function lintDocument(auth: EngineAuth, data: string): Finding[] {
       fix: REWRITE }]
   }
   if (auth.dropped) return []
-  return auth.warnings.map((warning) => ({ id: 'entry-malformed', verdict: 'broken', fix: REWRITE,
+  return auth.warnings.map((warning) => ({ id: 'entry-malformed', verdict: 'broken', fix: REWRITE_SAME,
     message: `the ECS agent leaves an entry out and logs "${warning}": "auth" must be the padded standard base64 of user:password` }))
 }
 

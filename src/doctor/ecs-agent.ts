@@ -77,7 +77,7 @@ async function judgeCredentials(facts: Facts, { facts: { holdsFile }, detail }: 
     'ecs-regcred sync --force restarts it, once')
 }
 
-async function judgeLog({ settings }: Facts, { ecsAgent: { container } }: Observation): Promise<CheckResult> {
+async function judgeLog({ settings }: Facts, { facts: { holdsFile }, ecsAgent: { container } }: Observation): Promise<CheckResult> {
   const id = 'ecs-agent-log'
   const startedAtMs = container.state === 'running' ? container.startedAtMs : undefined
   // A start may be seconds older by Docker's clock than the first line; without Docker, the last hour.
@@ -86,5 +86,7 @@ async function judgeLog({ settings }: Facts, { ecsAgent: { container } }: Observ
   if (last === undefined) return ok(id, 'its log holds no complaint about credentials since its start')
   return broken(id,
     `the ECS agent itself says since its start: ${last.message}`,
-    'ecs-regcred sync --force writes the credentials anew and restarts it')
+    // A pass restarts nothing that holds what the file holds: an entry that the ECS agent left out is in both.
+    `ecs-regcred sync --force writes the credentials anew and restarts it${holdsFile === true
+      ? `; where it finds nothing to do, mend ecs.config, then: systemctl --no-block restart ${settings.ecsService}, or on Amazon Linux 1: stop ${settings.ecsService}; start ${settings.ecsService}` : ''}`)
 }

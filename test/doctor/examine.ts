@@ -53,6 +53,15 @@ const FAULTS: Record<string, Fault> = {
     plant: (m) => m.write('/var/log/ecs/ecs-agent.log', `level=warn time=${new Date().toISOString()} msg="Could not parse 'dockercfg' type auth config"\n`),
     verdict: 'broken', id: 'ecs-agent-log', message: /could not parse ECS_ENGINE_AUTH_DATA/, fix: /sync --force/,
   },
+  // Regression: an entry that the ECS agent leaves out is no part of the meaning that a pass compares, so a pass alone mended neither of these.
+  'an entry that the ECS agent leaves out': {
+    plant: (m) => config(m, `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={"x.example.com":{},"${m.registry.host}":{"auth":"${AUTH}"}}`),
+    verdict: 'broken', id: 'ecs-config:entry-malformed', message: /leaves an entry out/, fix: /^sed -Ei '.*\/d' \/.*etc\/ecs\/ecs\.config; then ecs-regcred sync/,
+  },
+  'the ECS agent complains though it holds what the file holds': {
+    plant: (m) => m.write('/var/log/ecs/ecs-agent.log', `level=warn time=${new Date().toISOString()} msg="Malformed auth data for registry x.example.com"\n`),
+    verdict: 'broken', id: 'ecs-agent-log', message: /is not base64/, fix: /nothing to do, mend ecs\.config, then: systemctl --no-block restart ecs/,
+  },
   'no ecs.config': { plant: (m) => m.write('/etc/ecs-regcred/ecs-regcred.env', 'REGCRED_ECS_CONFIG=/etc/ecs/other.config\n'), verdict: 'broken', id: 'ecs-config', message: /there is no .*other\.config/, fix: /ecs-regcred sync/ },
   'readable by everyone': { plant: (m) => chmodSync(join(m.root, 'etc/ecs/ecs.config'), 0o644), verdict: 'broken', id: 'ecs-config-mode', message: /every user.*0644/, fix: /^chmod 600 \S+ecs\.config/ },
   'readable by its group': { plant: (m) => chmodSync(join(m.root, 'etc/ecs/ecs.config'), 0o640), verdict: 'warning', id: 'ecs-config-mode', message: /its group/, fix: /chmod 600/ },
