@@ -9,8 +9,8 @@ import { canonicalRegistry, HUB_KEY } from '../core/registry-name.js'
 import { registryOfKey } from '../core/registry-of-key.js'
 import { ServiceError } from '../errors.js'
 import type { Finding, Verdict } from '../registry/finding.js'
-import type { Quota } from '../registry/manifest.js'
 import type { ProbeOptions } from '../registry/probe.js'
+import { tellQuota, type Quota } from '../registry/quota.js'
 import { durationMs, type Settings } from '../settings.js'
 import { columnsOf, painter } from '../terminal.js'
 import type { Command, CommandContext } from './command.js'
@@ -126,7 +126,7 @@ async function probeTarget({ registry, entry }: Target, options: ProbeOptions, l
   const { probeRegistry } = await import('../registry/probe.js')
   const result = await probeRegistry(registry, credential, options, signal)
   if (registry !== HUB_KEY || result.verdict !== 'accepted') return result
-  const { probeImage, HUB_QUOTA_IMAGE, tellQuota } = await import('../registry/manifest.js')
+  const { probeImage, HUB_QUOTA_IMAGE } = await import('../registry/manifest.js')
   const { quota } = await probeImage(HUB_QUOTA_IMAGE, credential, options, signal)
   return quota === undefined ? result : { ...result, reason: `${result.reason}${tellQuota(quota)}`, quota }
 }

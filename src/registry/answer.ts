@@ -1,6 +1,7 @@
 import type { HttpAnswer } from '../http-request.js'
 import { ProbeEnd } from './finding.js'
 import { refusalHint } from './hints.js'
+import { readQuota, tellQuota } from './quota.js'
 import { withoutSecrets } from './without-secrets.js'
 
 /** What a registry's or token server's answer to a login means. @returns undefined for 200: it said yes */
@@ -18,7 +19,7 @@ export function judge(answer: HttpAnswer, url: URL, secrets: readonly string[]):
   if (status === 403 || code === 'DENIED') {
     return new ProbeEnd('forbidden', `${host} denies this account (${said}): the password is wrong or expired, or the account has no right here${refusalHint(host)}`)
   }
-  if (status === 429) return new ProbeEnd('rate-limited', `${host} limits how often it may be asked (${said})${retryAfter(answer)}`)
+  if (status === 429) return new ProbeEnd('rate-limited', `${host} limits how often it may be asked (${said})${tellQuota(readQuota(answer))}${retryAfter(answer)}`)
   if (status >= 300 && status < 400) return new ProbeEnd('redirect', `${host} sends to ${redirectTarget(answer, url)} (${status}), and a credential does not follow a redirect: use the name that the registry answers at`)
   if (status >= 500) return new ProbeEnd('server-error', `${host} is in trouble itself (${said}): try again later`)
   return new ProbeEnd('not-a-registry', `${host} does not answer as a registry (${said}): is this the registry's host and port?`)

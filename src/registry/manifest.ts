@@ -6,10 +6,9 @@ import { converse, greet, type ProbeOptions } from './conversation.js'
 import { apiHost } from './endpoint.js'
 import { ProbeEnd, verdictOf, type Finding, type Verdict } from './finding.js'
 import { login } from './login.js'
+import { readQuota, tellQuota, type Quota } from './quota.js'
 import { parseImage } from './reference.js'
 
-/** Docker Hub's count of pulls: `remaining` of `limit` in any `windowSeconds`. */
-export type Quota = { readonly limit: number; readonly remaining: number; readonly windowSeconds: number }
 /** `quota` only where the registry tells one, `digest` only where it has the image. */
 export type ImageProbeResult = Finding & { readonly image: string; readonly verdict: Verdict; readonly quota?: Quota; readonly digest?: string }
 
@@ -68,17 +67,4 @@ function judgeManifest(answer: HttpAnswer, url: URL, secrets: readonly string[],
     default:
       return { ...(judge(answer, url, secrets) ?? new ProbeEnd('not-a-registry', '')).finding, ...extra }
   }
-}
-
-/** `ratelimit-limit: 200;w=21600` and `ratelimit-remaining: 76;w=21600`; an account without a limit gets neither. */
-export function readQuota({ headers }: Pick<HttpAnswer, 'headers'>): Quota | undefined {
-  const [limit, remaining] = ['ratelimit-limit', 'ratelimit-remaining'].map((name) => /^(\d{1,9})(?:;w=(\d{1,9}))?$/.exec(String(headers[name] ?? '')))
-  return limit && remaining ? { limit: Number(limit[1]), remaining: Number(remaining[1]), windowSeconds: Number(limit[2] ?? 0) } : undefined
-}
-
-/** `; 76 of 200 pulls are left in any 6 h`, or nothing. */
-export function tellQuota(quota: Quota | undefined): string {
-  if (quota === undefined) return ''
-  const window = quota.windowSeconds > 0 ? ` in any ${+(quota.windowSeconds / 3600).toFixed(1)} h` : ''
-  return `; ${quota.remaining} of ${quota.limit} pulls are left${window}`
 }

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { Redacted } from '../../src/core/redacted.js'
-import { probeImage, readQuota, tellQuota, type ImageProbeResult } from '../../src/registry/manifest.js'
+import { probeImage, type ImageProbeResult } from '../../src/registry/manifest.js'
+import { readQuota, tellQuota } from '../../src/registry/quota.js'
 import { basic, serve, type Reply, type Seen, type StandIn } from '../fixtures/registry/server.js'
 
 const canary = 'c4n4ry-p4ssw0rd'

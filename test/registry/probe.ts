@@ -58,6 +58,9 @@ t.test('the habits of those who say no', async (t) => {
     ['ECR', { status: 400, body: denied('DENIED', 'Your Authorization Token is invalid.') }, { verdict: 'refused', class: 'forbidden' }],
     ['an edge that counts', { status: 429, headers: { 'retry-after': '30' }, body: denied('TOOMANYREQUESTS', 'too many failed login attempts') },
       { verdict: 'unknown', class: 'rate-limited', reason: /too many failed login attempts.*try again in 30 s/ }],
+    // Regression: what is left of the quota was told for an image only.
+    ['an edge that tells what is left', { status: 429, headers: { 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '0;w=21600' } },
+      { verdict: 'unknown', class: 'rate-limited', reason: /\(429\); 0 of 100 pulls are left in any 6 h: try again later/ }],
     ['an edge that counts and blames', { status: 429, body: denied('DENIED', 'slow down') }, { verdict: 'unknown', class: 'rate-limited' }],
     ['a token server that is down', { status: 503, body: '<html>oops</html>' }, { verdict: 'unknown', class: 'server-error', reason: /503\)/ }],
     ['a token server that is not there', { status: 404 }, { verdict: 'unknown', class: 'not-a-registry' }],
