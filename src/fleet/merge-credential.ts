@@ -1,5 +1,5 @@
 /** One registry's new login in a secret's document, in the document's own shape; everything else of it stays as it was. */
-import { decodeBase64 } from '../core/base64.js'
+import { decodeBase64, encodeBase64 } from '../core/base64.js'
 import { parseJson, type JsonNode, type JsonObject } from '../core/json.js'
 import type { Credential, Registries } from '../core/credential.js'
 import { canonicalRegistry } from '../core/registry-name.js'
@@ -28,13 +28,11 @@ export type CurrentDocument = { readonly text: string; readonly source: string; 
  * @throws {ServiceError} what is wrong with the document; E_CONFLICT where it has no place for this registry
  */
 export function mergeCredential(current: CurrentDocument | undefined, registry: string, credential: Credential, shape: Shape | undefined): Merged {
-  if (current === undefined || /^\s*(\{\s*\})?\s*$/.test(current.text)) {
+  if (current === undefined || isBlank(current.text)) {
     return { ...render(new Map([[registry, credential]]), shape ?? 'registries', ''), change: 'created' }
   }
   const found = recognise(current)
-  const inPlace = shape === undefined || found.kind === shape
-  if (!inPlace || found.kind === 'wrapped') {
-    if (shape === undefined) throw wrappedError(current.source)
+  if (shape !== undefined && found.kind !== shape) {
     return { ...render(new Map([...current.registries(), [registry, credential]]), shape, current.source), change: 'converted' }
   }
   switch (found.kind) {
@@ -43,14 +41,23 @@ export function mergeCredential(current: CurrentDocument | undefined, registry: 
     case 'list': return mergeList(current, found.list, registry, credential)
     case 'plain': return mergePlain(current, found.object, registry, credential)
     case 'text': return mergeText(current, credential)
+    case 'wrapped': return mergeWrapped(current, found.wrapping, registry, credential)
   }
+}
+
+function isBlank(text: string): boolean {
+  return /^\s*(\{\s*\})?\s*$/.test(text)
 }
 
 type Recognised =
   | { readonly kind: 'docker' | 'registries'; readonly map: JsonObject }
   | { readonly kind: 'list'; readonly list: JsonNode & { readonly type: 'array' } }
   | { readonly kind: 'plain'; readonly object: JsonObject }
-  | { readonly kind: 'text' | 'wrapped' }
+  | { readonly kind: 'text' }
+  | { readonly kind: 'wrapped'; readonly wrapping: Wrapping | undefined }
+
+/** A document that stands inside of another as text, and the way back. Undefined where there is none that can be told. */
+type Wrapping = { readonly what: string; readonly inner: string; readonly wrap: (inner: string) => string }
 
 // The names that credential-document takes, most usual first.
 const REGISTRY = ['registry', 'server', 'host', 'hostname', 'url', 'serveraddress']
@@ -58,18 +65,51 @@ const USER = ['username', 'user', 'login']
 const PASSWORD = ['password', 'token', 'accessToken', 'access_token', 'pat', 'apiKey']
 
 function recognise({ text, source }: CurrentDocument): Recognised {
-  if (!/^\s*[[{"]/.test(text)) return { kind: isWrapped(text) ? 'wrapped' : 'text' }
-  const root = parseJson({ source, text })
+  if (!/^\s*[[{"]/.test(text)) return isWrapped(text) ? { kind: 'wrapped', wrapping: unwrapText(text) } : { kind: 'text' }
+  return recogniseNode(text, parseJson({ source, text }))
+}
+
+function recogniseNode(text: string, root: JsonNode): Recognised {
   if (root.type === 'array') return { kind: 'list', list: root }
-  if (root.type !== 'object') return { kind: 'wrapped' }
+  if (root.type === 'string') return { kind: 'wrapped', wrapping: { what: 'a JSON string', inner: root.value, wrap: (inner) => replaceValue(text, root, inner) } }
+  if (root.type !== 'object') return { kind: 'wrapped', wrapping: undefined }
+  const held = kubernetesDocument(root)
+  if (held?.type === 'object') return recogniseNode(text, held)
+  if (held?.type === 'string') return { kind: 'wrapped', wrapping: { what: 'a Kubernetes secret', inner: held.value, wrap: (inner) => replaceValue(text, held, inner) } }
   const auths = root.members.get('auths')
   if (auths?.type === 'object') return { kind: 'docker', map: auths }
   const credentials = root.members.get('credentials')
   if (credentials?.type === 'array') return { kind: 'list', list: credentials }
-  if (root.members.has('.dockerconfigjson') || root.members.has('.dockercfg') || root.members.has('kind')) return { kind: 'wrapped' }
+  if (held !== undefined || root.members.has('kind')) return { kind: 'wrapped', wrapping: undefined }
   const hasString = (names: readonly string[]): boolean => names.some((name) => root.members.get(name)?.type === 'string')
   if (hasString([...USER, ...PASSWORD, 'auth'])) return { kind: 'plain', object: root }
   return { kind: 'registries', map: root }
+}
+
+/** Where a Kubernetes secret, or a bare copy of its data, holds the document: the place that credential-document reads. */
+function kubernetesDocument(root: JsonObject): JsonNode | undefined {
+  const holders = [root.members.get('stringData'), root.members.get('data'), root].filter((holder) => holder?.type === 'object')
+  return holders.map(({ members }) => members.get('.dockerconfigjson') ?? members.get('.dockercfg')).find((node) => node !== undefined)
+}
+
+function unwrapText(text: string): Wrapping | undefined {
+  // Of a repeated name the last line counts.
+  const line = [...text.matchAll(/^[ \t]*ECS_ENGINE_AUTH_DATA=([^\r\n]*)/gm)].at(-1)
+  if (line !== undefined) {
+    const [whole, inner = ''] = line
+    const end = line.index + whole.length
+    return { what: 'an ecs.config', inner, wrap: (value) => text.slice(0, end - inner.length) + value + text.slice(end) }
+  }
+  const decoded = decodeBase64(text.trim())
+  return decoded.ok ? { what: 'base64', inner: Buffer.from(decoded.bytes).toString().replace(/^\uFEFF/, ''), wrap: (inner) => encodeBase64(inner) + (/\s*$/.exec(text)?.[0] ?? '') } : undefined
+}
+
+function mergeWrapped(current: CurrentDocument, wrapping: Wrapping | undefined, registry: string, credential: Credential): Merged {
+  // Plain text in there may be of many registries all the same: an ecs.config with quotes round its value.
+  if (wrapping === undefined || (!isBlank(wrapping.inner) && recognise({ ...current, text: wrapping.inner }).kind === 'text')) throw wrappedError(current.source)
+  const { what, inner, wrap } = wrapping
+  const merged = mergeCredential({ ...current, text: inner }, registry, credential, isBlank(inner) ? 'docker' : undefined)
+  return { ...merged, text: wrap(merged.text), shape: `${merged.shape} in ${what}` }
 }
 
 /** Text that is no JSON, and yet a document of many registries: an ecs.config, or the base64 of JSON. A login put in its place would take theirs away. */
@@ -180,7 +220,7 @@ function render(registries: Registries, shape: Shape, source: string): Omit<Merg
 }
 
 function wrappedError(source: string): ServiceError {
-  return new ServiceError('E_UNKNOWN_SHAPE', `${source}: is a document inside of another (a Kubernetes secret, an ecs.config, quoted text or base64), which is not edited in place`, {
+  return new ServiceError('E_UNKNOWN_SHAPE', `${source}: is a document inside of another (a Kubernetes secret, an ecs.config) in a way that cannot be edited in place`, {
     source, fix: 'say --shape docker or --shape registries to write it anew in that shape, with every registry it holds',
   })
 }

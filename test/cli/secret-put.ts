@@ -40,12 +40,15 @@ t.test('a login is tried, merged into the document and put, and what happens nex
   t.equal(calls.filter(({ action }) => action === 'PutSecretValue').length, 1)
 })
 
-t.test('a document in base64 is written anew with every registry it held, and only when asked', async (t) => {
+t.test('a document in base64 stays base64, and is written anew with every registry it held only when asked', async (t) => {
   const host = await registry(t)
   const { state } = await serveSecret(t, Buffer.from(JSON.stringify({ auths: { 'ghcr.io': { username: 'bob', password: '0ther-canary' } } })).toString('base64'))
-  t.match(await put(host), { status: 65, stderr: /--shape/ })
+  const wanted = { 'ghcr.io': { username: 'bob', password: '0ther-canary' }, [host]: { username: 'ci', password: CANARY } }
+  t.match(await put(host), { status: 0, stdout: `login added for ${host}, as a docker config.json in base64.` })
+  t.same(JSON.parse(Buffer.from(state.versions?.at(-1)?.text ?? '', 'base64').toString()), { auths: wanted })
+  t.match(await put(host), { status: 0, stdout: /already holds this login/ })
   t.equal((await put(host, ['--shape', 'registries'])).status, 0)
-  t.same(JSON.parse(state.versions?.at(-1)?.text ?? ''), { 'ghcr.io': { username: 'bob', password: '0ther-canary' }, [host]: { username: 'ci', password: CANARY } })
+  t.same(JSON.parse(state.versions?.at(-1)?.text ?? ''), wanted)
 })
 
 t.test('the same login again puts nothing', async (t) => {

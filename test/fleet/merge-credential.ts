@@ -85,21 +85,49 @@ t.test('the plain shape has room for one login', async (t) => {
   t.throws(() => merge(`{"auths":{"ghcr.io":{"auth":"${OTHER}"}}}`, 'plain'), { code: 'E_CONFLICT' })
 })
 
-t.test('a document inside of another is left alone unless a shape is asked for', async (t) => {
-  const wrapped = JSON.stringify({ '.dockerconfigjson': JSON.stringify({ auths: { 'ghcr.io': { auth: OTHER } } }) })
-  t.throws(() => merge(wrapped), { code: 'E_UNKNOWN_SHAPE' })
-  t.match(merge(wrapped, 'docker').text, 'ghcr.io')
-})
+const CONFIG = `{\n  "auths": {\n    "ghcr.io": {"auth": "${OTHER}"}\n  }\n}`
+const MERGED = `{\n  "auths": {\n    "ghcr.io": {"auth": "${OTHER}"},\n    "${REGISTRY}": {"auth":"${AUTH}"}\n  }\n}`
+const base64 = (text: string): string => Buffer.from(text).toString('base64')
+const secret = (holder: 'data' | 'stringData', value: string): string => `{"kind":"Secret", "apiVersion":"v1","metadata":{"name":"x"},"${holder}":{".dockerconfigjson":${JSON.stringify(value)}}}\n`
 
-for (const [kind, text] of Object.entries({
-  'an ecs.config': `ECS_CLUSTER=prod\nECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={"ghcr.io":{"auth":"${OTHER}"}}\n`,
-  'the base64 of a config.json': `${Buffer.from(JSON.stringify({ auths: { 'ghcr.io': { auth: OTHER } } })).toString('base64')}\n`,
-})) {
-  t.test(`${kind} keeps its other registries: it is refused, or written anew with all of them`, async (t) => {
-    t.throws(() => merge(text), { code: 'E_UNKNOWN_SHAPE', details: { fix: /--shape/ } })
-    t.match(merge(text, 'registries'), { change: 'converted', text: /^\{"ghcr\.io":\{"username":"bob","password":"0ther"\},"registry\.example\.com":/ })
+// Regression: each of these was refused, though the service reads them all: a document is to keep its own shape.
+const INSIDE: readonly { title: string; before: string; after: string; shape: string }[] = [
+  { title: "a Kubernetes secret's stringData", before: secret('stringData', CONFIG), after: secret('stringData', MERGED), shape: 'a docker config.json in a Kubernetes secret' },
+  { title: "a Kubernetes secret's data", before: secret('data', base64(CONFIG)), after: secret('data', base64(MERGED)), shape: 'a docker config.json in base64 in a Kubernetes secret' },
+  { title: 'a bare copy of its data', before: JSON.stringify({ '.dockercfg': `{"ghcr.io":{"auth":"${OTHER}"}}` }), after: JSON.stringify({ '.dockercfg': `{"ghcr.io":{"auth":"${OTHER}"},"${REGISTRY}":{"auth":"${AUTH}"}}` }), shape: 'a map of registries in a Kubernetes secret' },
+  { title: 'a bare copy that holds it as an object', before: `{".dockerconfigjson":${CONFIG}}`, after: `{".dockerconfigjson":${MERGED}}`, shape: 'a docker config.json' },
+  { title: 'an empty Kubernetes secret', before: '{".dockerconfigjson":""}', after: JSON.stringify({ '.dockerconfigjson': `{"auths":{"${REGISTRY}":{"auth":"${AUTH}"}}}` }), shape: 'a docker config.json in a Kubernetes secret' },
+  { title: 'base64', before: `${base64(CONFIG)}\n`, after: `${base64(MERGED)}\n`, shape: 'a docker config.json in base64' },
+  { title: 'quoted text', before: JSON.stringify(CONFIG), after: JSON.stringify(MERGED), shape: 'a docker config.json in a JSON string' },
+  {
+    title: 'an ecs.config, of which the last line counts', shape: 'a map of registries in an ecs.config',
+    before: `ECS_CLUSTER=prod\r\nECS_ENGINE_AUTH_DATA={}\r\nECS_ENGINE_AUTH_TYPE=dockercfg\r\n  ECS_ENGINE_AUTH_DATA={"ghcr.io":{"auth":"${OTHER}"}}\r\nA=b`,
+    after: `ECS_CLUSTER=prod\r\nECS_ENGINE_AUTH_DATA={}\r\nECS_ENGINE_AUTH_TYPE=dockercfg\r\n  ECS_ENGINE_AUTH_DATA={"ghcr.io":{"auth":"${OTHER}"},"${REGISTRY}":{"auth":"${AUTH}"}}\r\nA=b`,
+  },
+]
+
+for (const { title, before, after, shape } of INSIDE) {
+  t.test(`a document inside of another keeps its place: ${title}`, async (t) => {
+    const merged = merge(before)
+    t.equal(merged.text, after)
+    t.equal(merged.shape, shape)
+    const { registries } = parseCredentialDocument(Buffer.from(after), { source: 's' })
+    t.equal(registries.get(REGISTRY)?.password.reveal(), 'n3w:pass')
+    t.equal(registries.get('ghcr.io')?.username, title.includes('empty') ? undefined : 'bob')
   })
 }
+
+t.test('a document inside of another is written anew where a shape is asked for', async (t) => {
+  for (const { before } of INSIDE.filter(({ title }) => !title.includes('empty'))) t.match(merge(before, 'registries'), { change: 'converted', text: new RegExp(`"${REGISTRY}":\\{"username":"ci"`) })
+  t.match(merge(`${base64(CONFIG)}\n`, 'registries').text, /^\{"ghcr\.io":\{"username":"bob","password":"0ther"\},"registry\.example\.com":/)
+})
+
+t.test('where the place cannot be told nothing is edited', async (t) => {
+  for (const text of [
+    '{"kind":"Secret","data":{}}', '{".dockerconfigjson":null}', `export ECS_ENGINE_AUTH_DATA={"ghcr.io":{"auth":"${OTHER}"}}\n`,
+    `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA='{"ghcr.io":{"auth":"${OTHER}"}}'\n`,
+  ]) t.throws(() => merge(text), { code: 'E_UNKNOWN_SHAPE', details: { fix: /--shape/ } }, text)
+})
 
 t.test('text that is no credential is not replaced', async (t) => {
   t.throws(() => merge('registry: yes\npassword: x\n'), { code: 'E_UNKNOWN_SHAPE' })
@@ -112,8 +140,9 @@ t.test('whatever the map holds, the new login is read back and the others stay',
     fc.record({ username: word, password: word }),
     fc.tuple(word, word).map(([user, password]) => ({ auth: Buffer.from(`${user}:${password}`).toString('base64'), email: 'a@b' })),
   )
-  fc.assert(fc.property(fc.dictionary(name, entry, { minKeys: 1 }), fc.boolean(), fc.constantFrom(undefined, 2, '\t'), (map, wrapped, indent) => {
-    const text = JSON.stringify(wrapped ? { x: [1, { y: null }], auths: map } : map, null, indent)
+  const around = fc.constantFrom((text: string) => text, base64, JSON.stringify, (text: string) => secret('data', base64(text)), (text: string) => secret('stringData', text))
+  fc.assert(fc.property(fc.dictionary(name, entry, { minKeys: 1 }), fc.boolean(), fc.constantFrom(undefined, 2, '\t'), around, (map, wrapped, indent, inside) => {
+    const text = inside(JSON.stringify(wrapped ? { x: [1, { y: null }], auths: map } : map, null, indent))
     const before = parseCredentialDocument(Buffer.from(text), { source: 's' }).registries
     const after = parseCredentialDocument(Buffer.from(merge(text).text), { source: 's' }).registries
     const shown = (registries: typeof before) => [...registries].map(([key, { username, password }]) => [key, username, password.reveal()])
