@@ -95,7 +95,7 @@ function planFrom(secretId: string, name: string, answer: GetSecretValueCommandO
   const basedOn = answer?.VersionId
   const source = `secret ${name}${basedOn === undefined ? '' : ` (version ${basedOn.slice(0, 8)})`}`
   const binary = answer?.SecretBinary !== undefined
-  const text = answer === undefined ? '' : answer.SecretString ?? decodeDocument(answer.SecretBinary ?? new Uint8Array(), source)
+  const text = answer === undefined ? '' : answer.SecretString?.replace(/^\uFEFF/, '') ?? decodeDocument(answer.SecretBinary ?? new Uint8Array(), source)
   // With a user, base64 is that user's token and is not looked into.
   const parse = (content: string, of: string) => parseCredentialDocument(Buffer.from(content), { source: of, registry, username: isWrapped(content) ? undefined : credential.username })
   const document: CurrentDocument | undefined = answer === undefined ? undefined : { text, source, registries: () => parse(text, source).registries }

@@ -51,6 +51,14 @@ t.test('a document in base64 stays base64, and is written anew with every regist
   t.same(JSON.parse(state.versions?.at(-1)?.text ?? ''), wanted)
 })
 
+// Regression: hosts read such a document, and this command called it no JSON.
+t.test('a byte order mark before the text is no hindrance', async (t) => {
+  const host = await registry(t)
+  const { state } = await serveSecret(t, '\uFEFF{"ghcr.io":{"username":"bob","password":"0ther-canary"}}')
+  t.equal((await put(host)).status, 0)
+  t.same(Object.keys(JSON.parse(state.versions?.at(-1)?.text ?? '')), ['ghcr.io', host])
+})
+
 t.test('the same login again puts nothing', async (t) => {
   const host = await registry(t)
   const { state, calls } = await serveSecret(t, `{"auths":{"${host}":{"auth":"${AUTH}"}}}`)
