@@ -68,6 +68,8 @@ t.test('settings that cannot be used are a finding, 78, and the rest of the mach
   const { status, out } = await doctor(t, machine, [], { environment: { REGCRED_SECRETID: 'prod/registry' } })
   t.equal(status, 78)
   t.match(out, /^broken {3}settings: REGCRED_SECRETID \(environment\) is not a setting/m)
+  // Regression: the fix named the env file alone, whatever the message said of where it is set.
+  t.match(out, /^ +fix: mend it where it is set \(.*ecs-regcred\.env, the environment or the command line\)/m)
   t.match(out, /^ok {7}ecs-config: /m)
   t.match(out, /^skipped {2}source: /m)
 })
