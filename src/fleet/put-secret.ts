@@ -2,6 +2,7 @@ import { scryptSync } from 'node:crypto'
 import type { GetSecretValueCommandOutput } from '@aws-sdk/client-secrets-manager'
 import type { Credential, Warning } from '../core/credential.js'
 import { parseCredentialDocument } from '../core/credential-document.js'
+import { renderAuthData, toDockercfg } from '../core/dockercfg.js'
 import { decodeDocument } from '../core/document-text.js'
 import { Redacted } from '../core/redacted.js'
 import { parseSecretReference } from '../core/secret-reference.js'
@@ -110,13 +111,17 @@ function planFrom(secretId: string, name: string, answer: GetSecretValueCommandO
       source, fix: '--shape registries writes the document anew as a map of registries',
     })
   }
+  // What a host would leave out, and what it could not render at all, is told here and not in its log.
+  const rendered = toDockercfg(registries)
+  renderAuthData(rendered.dockercfg)
   if (Buffer.byteLength(content) > MAX_BYTES) {
     throw new ServiceError('E_TOO_BIG', `secret ${name}: the document would have ${Buffer.byteLength(content)} bytes, and Secrets Manager takes ${MAX_BYTES}`, {
       source, fix: 'put some registries into a secret of their own (REGCRED_SECRET_ID takes several)',
     })
   }
   return {
-    secretId, exists, basedOn, binary, warnings,
+    secretId, exists, basedOn, binary,
+    warnings: [...warnings, ...rendered.warnings],
     current: new Redacted(text),
     content: new Redacted(content),
     change: isPut ? 'none' : merged.change,

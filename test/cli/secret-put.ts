@@ -119,6 +119,17 @@ t.test('--shape plain makes what repositoryCredentials reads, and says what host
   t.match(stdout, `hosts need REGCRED_REGISTRY=${host}`)
 })
 
+// Regression: a login that every host leaves out was put without a word, and the hosts were said to restart for it.
+t.test('a login that no host would use is warned of, and refused where nothing else is in the secret', async (t) => {
+  const ecr = '123456789012.dkr.ecr.eu-west-1.amazonaws.com'
+  await serveSecret(t, '{"ghcr.io":{"username":"bob","password":"0ther-canary"}}')
+  t.match(await put(ecr, ['--no-probe']), { status: 0, stderr: `warning: ${ecr}: the ECS agent signs in to ECR itself; left out\n` })
+  t.match(await put('acme.jfrog.io/team-a', ['--no-probe']), { status: 0, stderr: /warning: acme\.jfrog\.io has keys for paths only/ })
+  const { calls } = await serveSecret(t, '{}')
+  t.match(await put(ecr, ['--no-probe']), { status: 65, stderr: /nothing remains for the ECS agent: .*ECR itself/ })
+  t.notOk(calls.some(({ action }) => action === 'PutSecretValue'))
+})
+
 t.test('--dry-run puts nothing', async (t) => {
   const host = await registry(t)
   const { calls } = await serveSecret(t, '{}')
