@@ -2,6 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { readFile } from 'node:fs/promises'
 import { chooseEntry, imageRegistry, type Choice, type EngineAuth } from '../core/ecs-matching.js'
 import { shownKey } from '../core/key-name.js'
+import { leftOut } from '../core/registry-name.js'
 import { ServiceError } from '../errors.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
 import { columnsOf, wrap } from '../terminal.js'
@@ -16,6 +17,7 @@ export const explain: Command = {
   run: async ({ settings, positionals, options, json, stdin, stdout }) => {
     const [image, more] = positionals
     if (image === undefined || more !== undefined) throw new ServiceError('E_USAGE', 'explain takes one image, as a task definition writes it', { fix: explain.example })
+    if (image === '' || image.includes('://')) throw new ServiceError('E_USAGE', 'explain takes an image as a task definition writes it, without a scheme in front', { fix: explain.example })
     const path = typeof options['from'] === 'string' ? options['from'] : settings().ecsConfigPath
     const file = path === '-' ? await buffer(stdin) : await readFile(path).catch((error: NodeJS.ErrnoException) => {
       throw new ServiceError('E_ECS_CONFIG', `cannot read ${path}: ${error.code ?? 'unknown error'}`, {
@@ -32,14 +34,18 @@ export const explain: Command = {
     const shown = (key: string): string => (image.startsWith(key) ? key : shownKey(key))
     const key = choice.key === undefined ? null : shown(choice.key)
     const username = choice.entry === undefined ? null : choice.entry.username
-    const reason = [choice.reason, ...auth.warnings, ...silences(auth, choice)].join('; ')
-    const document = { image, registry, key, username, reason, deterministic: choice.deterministic, possible: choice.possible.map(shown), anonymous: choice.entry?.anonymous ?? true }
+    // The backend sends `ecr` with such a container, and then the map is not looked at (dockerapi, getAuthdata).
+    const isEcr = leftOut(registry)?.code === 'W_ECR_HOST'
+    const reason = isEcr ? `an image of Amazon ECR: the ECS agent signs in there with its own role${key === null ? '' : ', and leaves this key alone'}`
+      : [choice.reason, ...auth.warnings, ...silences(auth, choice)].join('; ')
+    const anonymous = !isEcr && (choice.entry?.anonymous ?? true)
+    const document = { image, registry, key, username, reason, deterministic: choice.deterministic, possible: choice.possible.map(shown), anonymous }
     if (json) {
       stdout.write(`${JSON.stringify(document)}\n`)
       return 0
     }
     stdout.write(`image     ${image}\nregistry  ${registry}\n`)
-    stdout.write(key === null ? 'key       none: the pull is anonymous\n' : `key       ${key}\nusername  ${username ?? ''}\n`)
+    stdout.write(key === null ? `key       none${anonymous ? ': the pull is anonymous' : ''}\n` : `key       ${key}\nusername  ${username ?? ''}\n`)
     if (!choice.deterministic) stdout.write(`random    one of ${document.possible.join(', ')}\n`)
     stdout.write(`because   ${wrap(reason, columnsOf(stdout), 10).join('\n')}\n`)
     return 0

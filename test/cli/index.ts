@@ -33,6 +33,8 @@ void t.test('a wrong command line is a usage error that names the nearest right 
     [['sync', 'now'], /takes no argument/],
     [['secret'], /no command "secret"/],
     [['explain'], /one image/],
+    [['explain', ''], /as a task definition writes it/],
+    [['explain', 'https://r.example.com/app'], /without a scheme/],
     [['check', 'a', 'b'], /one file/],
     [['sync', '--timeout', 'soon'], /--timeout: write a duration/],
   ]
@@ -92,6 +94,17 @@ void t.test('explain reads an ecs.config of either type as the ECS agent would',
   t.notMatch(hub.stdout + other.stdout, /canary/)
   t.equal((await machine.run('explain', 'nginx', '--from', join(machine.root, 'missing'))).status, 74)
   t.match((await machine.run('explain', 'nginx', '--from', machine.root)).stderr, /EISDIR[^]*that is a directory/)
+})
+
+// Regression: it said that such a pull is anonymous, or goes by a key that the ECS agent does not look at.
+void t.test('explain says of an image of Amazon ECR that no key counts', async (t) => {
+  const ecr = '123456789012.dkr.ecr.eu-west-1.amazonaws.com'
+  const machine = await testMachine(t, { ecsConfig: 'ECS_CLUSTER=prod\n' })
+  const { stdout } = await machine.run('explain', `${ecr}/app:1`, '--json')
+  t.match(JSON.parse(stdout), { registry: ecr, key: null, anonymous: false, reason: /^an image of Amazon ECR: the ECS agent signs in there with its own role$/ })
+  t.match((await machine.run('explain', `${ecr}/app:1`)).stdout, /^key {7}none\nbecause {3}an image of Amazon ECR/m)
+  writeFileSync(machine.ecsConfig, `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={"${ecr}":{"auth":"QVdTOmNhbmFyeQ=="}}\n`)
+  t.match(JSON.parse((await machine.run('explain', `${ecr}/app:1`, '--json')).stdout), { key: ecr, reason: /leaves this key alone/ })
 })
 
 void t.test('explain says why a pull is anonymous where the ECS agent itself is silent', async (t) => {
