@@ -58,7 +58,7 @@ export function describeAwsError(error: unknown, attempt: AwsAttempt): ServiceEr
     ?? secretError(facts, what, attempt)
     ?? clusterError(facts, attempt)
     ?? (isThrottling(error, facts) ? new ServiceError('E_THROTTLED', `${what}: AWS throttles the calls of this account (${name})`, {
-      fix: 'it is tried again by itself; with many hosts raise REGCRED_INTERVAL',
+      fix: 'wait, and try again; the service does so by itself; with many hosts raise REGCRED_INTERVAL',
     }) : undefined)
     ?? (isNetwork(name, errno) ? networkError(facts, error, what, attempt) : undefined)
     ?? otherError(facts, what)
@@ -91,18 +91,22 @@ function kmsError({ name, said }: Facts, what: string, attempt: AwsAttempt): Ser
       fix: 'put the value again, so that it is encrypted with the current key: ecs-regcred secret put, or aws secretsmanager put-secret-value',
     })
   }
-  if (/^KMS|^DecryptionFailure/.test(name) && /disabled|pending deletion|invalid state|KMSInvalidState/i.test(`${name} ${said}`)) {
+  if (/^KMS|^(De|En)cryptionFailure/.test(name) && /disabled|pending deletion|invalid state|KMSInvalidState/i.test(`${name} ${said}`)) {
     return new ServiceError('E_KMS', `${what}: the secret's KMS key is disabled or about to be deleted`, {
       fix: 'aws kms enable-key --key-id KEY (aws kms cancel-key-deletion first)',
     })
   }
-  if (/access to KMS is not allowed|perform: kms:/i.test(said) || /^DecryptionFailure|^KMSAccessDenied/.test(name)) {
+  if (/access to KMS is not allowed|perform: kms:/i.test(said) || /^(De|En)cryptionFailure|^KMSAccessDenied/.test(name)) {
     const key = /on resource: (arn:[\w:/-]+)/.exec(said)?.[1] ?? 'KEY-ARN'
+    // To put a value Secrets Manager needs a data key, and decrypts what is there ("Permissions for the KMS key" in its guide).
+    const isPut = /:(Put|Create)/.test(attempt.action)
+    const missing = /perform: (kms:\w+)/.exec(said)?.[1] ?? (isPut ? 'kms:GenerateDataKey or kms:Decrypt' : 'kms:Decrypt')
     const statement = {
-      Effect: 'Allow', Action: 'kms:Decrypt', Resource: key,
+      Effect: 'Allow', Action: isPut ? ['kms:GenerateDataKey', 'kms:Decrypt'] : 'kms:Decrypt', Resource: key,
       Condition: { StringEquals: { 'kms:ViaService': `secretsmanager.${attempt.region}.amazonaws.com` } },
     }
-    return new ServiceError('E_KMS', `${what}: the role may read the secret but not decrypt it: kms:Decrypt on its key is missing`, {
+    const problem = isPut ? 'the role may write the secret but not encrypt it' : 'the role may read the secret but not decrypt it'
+    return new ServiceError('E_KMS', `${what}: ${problem}: ${missing} on its key is missing`, {
       fix: `add to the role's policy, and see that the key policy allows the role or its account: ${JSON.stringify(statement)}`,
     })
   }

@@ -47,6 +47,17 @@ t.test('each refusal of AWS becomes a code and a fix', async (t) => {
   }
 })
 
+// Regression: an operator who put a value was told to add kms:Decrypt, whatever was missing.
+t.test('to put a value another right on the key is needed, and is the one that is named', async (t) => {
+  const attempt = { ...reading, action: 'secretsmanager:PutSecretValue' }
+  for (const [error, message] of [
+    [refusal('AccessDeniedException', 'User: arn:aws:sts::1:assumed-role/ops/me is not authorized to perform: kms:GenerateDataKey on resource: arn:aws:kms:eu-west-1:123456789012:key/abc-1 because no identity-based policy allows it'), /not encrypt it: kms:GenerateDataKey on its key/],
+    [refusal('AccessDeniedException', 'Access to KMS is not allowed'), /kms:GenerateDataKey or kms:Decrypt on its key/],
+    [refusal('EncryptionFailure', "Secrets Manager can't encrypt the protected secret text using the provided KMS key."), /kms:GenerateDataKey or kms:Decrypt on its key/],
+  ] as const) t.match(describeAwsError(error, attempt), { code: 'E_KMS', message, details: { fix: /"Action":\["kms:GenerateDataKey","kms:Decrypt"\].*"kms:ViaService"/ } })
+  t.match(describeAwsError(refusal('EncryptionFailure', 'The key is disabled.'), attempt), { code: 'E_KMS', message: /disabled/ })
+})
+
 t.test('a denial names principal, action, resource, and the statement to add where it is to be added', async (t) => {
   const denied = (said: string, attempt = reading) => describeAwsError(refusal('AccessDeniedException', said), attempt)
   const plain = denied(`${USER} because no identity-based policy allows the secretsmanager:GetSecretValue action`)
