@@ -34,13 +34,15 @@ export function wrap(text: string, width: number | undefined, firstIndent = 0, i
   // Below this there is no text to speak of; the terminal itself may break the line then.
   let room = Math.max(8, width - firstIndent)
   const flush = (): void => {
-    lines.push(lines.length === 0 ? line ?? '' : ' '.repeat(indent) + (line ?? ''))
+    lines.push((lines.length === 0 ? line ?? '' : ' '.repeat(indent) + (line ?? '')).trimEnd())
     line = undefined
     room = Math.max(8, width - indent)
   }
   for (const word of text.split(' ')) {
-    if (line !== undefined && widthOf(line) + 1 + widthOf(word) > room) flush()
-    line = line === undefined ? word : `${line} ${word}`
+    // What lines columns up is dropped where a line breaks in it, and no line is made of it alone.
+    if (line !== undefined && line.trim() !== '' && widthOf(line) + 1 + widthOf(word) > room) flush()
+    if (line !== undefined) line = `${line} ${word}`
+    else if (word !== '' || lines.length === 0) line = word
   }
   if (line !== undefined) flush()
   return lines

@@ -22,6 +22,13 @@ void t.test('lines break at spaces, hang by their indent, and keep the spaces wi
   t.strictSame(wrap('first line is shorter', 20, 14, 14), ['first', ' '.repeat(14) + 'line is', ' '.repeat(14) + 'shorter'])
 })
 
+// Regression: `NAME  VERDICT        REASON` left blanks at the end of a line and at the beginning of the next, and an indent became a line of its own.
+void t.test('spaces that line columns up are dropped where a line breaks in them', async (t) => {
+  t.same(wrap('service  failed         three tasks could not', 20, 0, 4), ['service  failed', '    three tasks', '    could not'])
+  t.same(wrap('    a-word-of-twenty-one, b', 20, 0, 4), ['    a-word-of-twenty-one,', '    b'])
+  t.same(wrap('', 20), [''])
+})
+
 void t.test('a word that is longer than a line stays whole, for copying', async (t) => {
   const arn = 'arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/registry-AbCdEf'
   t.strictSame(wrap(`secret ${arn} version 1`, 40, 14), ['secret', `${' '.repeat(14)}${arn}`, `${' '.repeat(14)}version 1`])
