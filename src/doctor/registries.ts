@@ -1,4 +1,4 @@
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Credential } from '../core/credential.js'
 import { registryOfKey } from '../core/registry-of-key.js'
 import { HUB_KEY, leftOut } from '../core/registry-name.js'
@@ -57,7 +57,10 @@ const FIXES: Record<string, (host: string) => string> = {
 
 /** How an operator puts a login for that registry into the source of this machine. */
 export function putCommand({ source }: Settings, registry: string): string {
-  if (source.kind === 'file') return `DOCKER_CONFIG=${dirname(source.path)} docker login ${registry}`
+  if (source.kind === 'file') {
+    // docker knows a directory, and the file in it by this one name.
+    return basename(source.path) === 'config.json' ? `DOCKER_CONFIG=${dirname(source.path)} docker login ${registry}` : `write its login into ${source.path}`
+  }
   const [id, ...others] = source.secretIds
   return `ecs-regcred secret put --secret-id ${others.length === 0 ? id : 'ID'} --registry ${registry} --username USER`
 }

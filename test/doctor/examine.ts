@@ -139,6 +139,13 @@ t.test('an ecs.config that cannot be read is not taken for one without credentia
   t.match(results.find(({ id }) => id === 'file-source'), { verdict: 'skipped', message: /cannot be read/ })
 })
 
+// Regression: it had docker write a config.json beside a file of another name, which the service does not read.
+t.test('the fix of a refused login has docker write the file that is the source, where docker can', async (t) => {
+  const fixOf = (path: string): string => putCommand(readSettings({ REGCRED_DOCKER_CONFIG: path }, {}), 'ghcr.io')
+  t.equal(fixOf('/root/.docker/config.json'), 'DOCKER_CONFIG=/root/.docker docker login ghcr.io')
+  t.equal(fixOf('/etc/registry/credentials.json'), 'write its login into /etc/registry/credentials.json')
+})
+
 t.test('a registry that refuses, one whose name does not resolve, and one that asks for nothing', async (t) => {
   const machine = await healthyMachine(t, () => ({ status: 401, headers: { 'www-authenticate': 'Basic realm="r"' }, body: {} }))
   config(machine, `ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={"${machine.registry.host}":{"auth":"${AUTH}"},"nowhere.invalid":{"auth":"${AUTH}"}}`)
