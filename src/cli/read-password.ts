@@ -44,7 +44,8 @@ async function readPipe(stdin: Readable, signal: AbortSignal): Promise<string> {
   }
   if (signal.aborted) throw interrupted()
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '')
+    // A byte order mark, which TextDecoder takes off, is the work of an editor and no part of a password.
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '')
   } catch {
     throw new ServiceError('E_ENCODING', 'the password on stdin is not UTF-8 text', { fix: 'is it UTF-16 (PowerShell)? Write it as UTF-8' })
   }

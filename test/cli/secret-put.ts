@@ -208,7 +208,8 @@ t.test('a password of two lines is told as that, whatever the shape', async (t) 
 })
 
 t.test('what stdin holds is the password but for one newline', async (t) => {
-  for (const [stdin, expected] of [['pw', 'pw'], ['pw\r\n', 'pw'], [' pw \n', ' pw '], ['pässwörd✓\n', 'pässwörd✓']] as const) {
+  // Regression: a byte order mark, as Windows editors write it, became the first character of the password.
+  for (const [stdin, expected] of [['pw', 'pw'], ['pw\r\n', 'pw'], ['\uFEFFpw\r\n', 'pw'], [' pw \n', ' pw '], ['pässwörd✓\n', 'pässwörd✓']] as const) {
     await t.test(JSON.stringify(stdin), async (t) => {
       const { state } = await serveSecret(t, undefined)
       await put('r.example.com', ['--no-probe'], stdin)
