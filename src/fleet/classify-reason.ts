@@ -19,7 +19,7 @@ export const ADVICE: { readonly [Class in ReasonClass]: string } = {
   ecr: 'an image of Amazon ECR: the ECS agent signs in there with its own role, no credential of ours is used; look at the role and the repository policy',
   'task-credentials': 'the task definition names its own credential (repositoryCredentials), which goes before the one of the host: look at that secret and the execution role',
   'other-pull': 'the image could not be pulled, for a reason not known here: read it in full',
-  application: 'the container started and ended by itself: look at the log of the application',
+  application: 'the container could not be started, or ended by itself: read the reason, and look at the log of the application',
   'health-check': 'the task ran and did not become healthy: look at the health check and the log of the application',
   placement: 'no container instance has room for the task: look at CPU, memory, ports and placement constraints',
   scheduler: 'ECS stopped the task as part of its own work',
@@ -57,12 +57,12 @@ const PULL_PATTERNS: readonly (readonly [ReasonClass, RegExp])[] = [
 const OTHER_PATTERNS: readonly (readonly [ReasonClass, RegExp])[] = [
   ['scheduler', /scaling activity|scheduler initiated|service scheduler|task stopped by|deployment .*rolling back/i],
   ['health-check', /health check/i],
-  ['application', /essential container|exited|OutOfMemory|CannotStartContainer|OOM/i],
+  ['application', /essential container|exited|OutOfMemory|Cannot(Start|Create)Container|ContainerRuntime|Could not transition to (created|started)|OOM/i],
   ['placement', /unable to place|met all of its requirements|insufficient|RESOURCE:/i],
 ]
 
 // What the ECS agent and the backend write before the cause; `inspect image has been retried` and the like follow it.
-const PULL = /Cannot ?Pull|pull image manifest|image pull|pull access denied|failed to resolve ref/i
+const PULL = /Cannot ?Pull|Could not transition to pulled|pull image manifest|image pull|pull access denied|failed to resolve ref/i
 const ECR_IMAGE = /\.dkr[.-]ecr[.-]|(^|[\s"'/])public\.ecr\.aws\//i
 const TASK_CREDENTIALS = /secrets? ?manager|\basm\b|repositoryCredentials|registry auth(entication)?/i
 

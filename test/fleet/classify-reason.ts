@@ -32,6 +32,11 @@ const CASES: readonly (readonly [ReasonClass, string, string?])[] = [
   ['health-check', 'Task failed ELB health checks in (target-group arn:aws:elasticloadbalancing:x)'],
   ['scheduler', 'Scaling activity initiated by (deployment ecs-svc/1)'],
   ['placement', '(service web) was unable to place a task because no container instance met all of its requirements.'],
+  // Regression: these were `other`, and the advice for the first said that the container had started.
+  ['application', 'CannotStartContainerError: Error response from daemon: driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated'],
+  ['application', 'CannotCreateContainerError: API error (500): devmapper'],
+  ['application', 'DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s'],
+  ['network', 'DockerTimeoutError: Could not transition to pulled; timed out after waiting 2h0m0s'],
   ['other', 'Host EC2 (instance i-0123) terminated.'],
 ]
 
@@ -63,6 +68,7 @@ t.test('further texts as ECS prints them', async (t) => {
 })
 
 t.test('every class has its advice, and only refusals blame the credential', async (t) => {
+  t.match(ADVICE.application, /could not be started/)
   for (const [expected] of CASES) t.ok(ADVICE[expected])
   t.same(Object.keys(ADVICE).filter((of) => isRefusal(of as ReasonClass)), ['denied', 'no-credentials'])
   t.notOk(isPullFailure('application'))
