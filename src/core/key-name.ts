@@ -45,7 +45,7 @@ const MAX_NAMES = 12
 const MAX_LENGTH = 100
 
 const VOCABULARY = new Set((
-  'access account accessor address admin api app arn artifactory auth auths aws azure basic bearer ci client cluster config credential credentials creds data database db '
+  'access account accessor address admin api app arn artifactory auth auths aws azure basic bearer ci client cluster config cred credential credentials creds data database db '
   + 'default description dev docker dockercfg dockerconfigjson ecr ecs email engine expires expiry gcp ghcr git github gitlab harbor headers helpers host hostname http '
   + 'hub id identifier identity image instance jfrog json key kind label login master metadata name namespace nexus note org pass passwd password pat port private prod '
   + 'production project public pull push pwd quay refresh region registries registry repo repository robot role secret serveraddress server service stage staging store '

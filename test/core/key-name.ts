@@ -12,6 +12,12 @@ t.test('words and registries are shown', (t) => {
   t.end()
 })
 
+// Regression: a config.json wrapped in another "auths" was told as auths[11 characters]: one of its words was not known.
+t.test("the members of docker's config.json are shown", (t) => {
+  for (const name of ['auths', 'HttpHeaders', 'credsStore', 'credHelpers']) t.ok(isTame(name), name)
+  t.end()
+})
+
 t.test('what could log in is told by its length', (t) => {
   for (const name of [
     'ghp_AbCdEf123456', 'hunter2', 's3cr3t', 'ci:s3cr3t', 'https://u:p@r.io', 'dckr_pat_x7Y', 'QUAYROBOTEXAMPLE', 'Tr0ub4dor&3', 'YWNtZS1ib3Q6ZGNrcl9wYXQ=', 'eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM',
