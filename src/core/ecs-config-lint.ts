@@ -2,7 +2,7 @@ import { AUTH_DATA, AUTH_TYPE, parseLines, readEngineAuth } from './ecs-config-l
 import type { EcsConfigLine } from './ecs-config-lines.js'
 import { lintEngineAuth, REWRITE, REWRITE_SAME } from './engine-auth-lint.js'
 import { readGoJson } from './go-json.js'
-import { readSystemdEnvironment } from './systemd-environment.js'
+import { isUtf8, readSystemdEnvironment } from './systemd-environment.js'
 
 /** One fault of ecs.config. `broken`: the ECS agent gets no or the wrong credentials, does not start, or a secret leaks. No text holds a value. */
 export type Finding = {
@@ -193,9 +193,9 @@ function lintSystemd(file: Uint8Array, lines: readonly NumberedLine[]): Finding[
       fix: 'tr -d \'\\0\' </etc/ecs/ecs.config | diff -a - /etc/ecs/ecs.config shows it; write the line anew' }]
   }
   if (al2023.rejected) {
-    const broken = lines.find(({ raw, name }) => name !== undefined && !/^\s*[#;]/.test(raw) && isBroken(raw))
+    const broken = lines.find(({ raw, name }) => name !== undefined && !/^\s*[#;]/.test(raw) && !isUtf8(raw))
     return [{ id: 'not-utf8', verdict: 'broken', ...(broken && { line: broken.line }),
-      message: `${broken ? `line ${broken.line}` : 'a line'} is no UTF-8: systemd drops the whole file without a word to you, logs that value, and ecs-init runs without any of its settings`,
+      message: `${broken ? `line ${broken.line}` : 'a line'} is no UTF-8 text: systemd drops the whole file without a word to you, logs that value, and ecs-init runs without any of its settings`,
         fix: 'write the line anew in UTF-8 or plain ASCII' }]
   }
   const isSecret = (assignment: string) => /ECS_ENGINE_AUTH_DATA|^["{[]/.test(assignment)
@@ -215,6 +215,3 @@ function lintSystemd(file: Uint8Array, lines: readonly NumberedLine[]): Finding[
   return []
 }
 
-function isBroken(raw: string): boolean {
-  return !Buffer.from(Buffer.from(raw, 'latin1').toString('utf8'), 'utf8').equals(Buffer.from(raw, 'latin1'))
-}

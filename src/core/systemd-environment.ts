@@ -120,10 +120,10 @@ function utf8(characters: string): string {
   return Buffer.from(characters, 'latin1').toString('utf8')
 }
 
-function isUtf8(characters: string): boolean {
+/** As utf8_is_valid() has it, of bytes as latin1: U+FFFE and the other code points that are no characters are as bad as bytes that are no UTF-8. */
+export function isUtf8(characters: string): boolean {
   try {
-    new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(characters, 'latin1'))
-    return true
+    return !/\p{Noncharacter_Code_Point}/u.test(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(characters, 'latin1')))
   } catch {
     return false
   }

@@ -78,6 +78,7 @@ t.test('finds each fault, names its line and nothing else', async (t) => {
 t.test('bytes that are no text', async (t) => {
   const finding = lintEcsConfig(Buffer.concat([Buffer.from('A=1\nB=caf'), Buffer.from([0xe9]), Buffer.from(`\n${GOOD}`)]))
   t.match(finding, [{ id: 'not-utf8', verdict: 'broken', line: 2 }])
+  t.match(lintEcsConfig(Buffer.from(`A=1\nB=x\uffff\n${GOOD}`)), [{ id: 'not-utf8', verdict: 'broken', line: 2 }], 'nor is a code point that is no character')
   t.same(lintEcsConfig(Buffer.concat([Buffer.from('# caf'), Buffer.from([0xe9]), Buffer.from(`\n${GOOD}`)])), [], 'a remark may hold them')
 })
 

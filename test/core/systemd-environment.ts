@@ -32,6 +32,14 @@ t.test('lines join where systemd joins them', async (t) => {
   t.same(read('K="a\\x"\n', 219), { K: 'ax' })
 })
 
+// Regression: a file with one of these was read, while systemd's unichar_is_valid() refuses it and so the whole file.
+t.test('a code point that is no character drops the file as well', async (t) => {
+  for (const code of [0xfdd0, 0xfdef, 0xfffe, 0xffff, 0x1fffe, 0x10ffff]) {
+    t.match(readSystemdEnvironment(Buffer.from(`A=1\nB=x${String.fromCodePoint(code)}\n`), 252), { rejected: true }, code.toString(16))
+  }
+  for (const code of [0xfdcf, 0xfdf0, 0xfffd, 0xfeff, 0x1fffd]) t.match(readSystemdEnvironment(Buffer.from(`B=x${String.fromCodePoint(code)}y\n`), 252), { rejected: false }, code.toString(16))
+})
+
 t.test('a value that is no UTF-8 drops the file and is logged', async (t) => {
   const reading = readSystemdEnvironment(Buffer.from('A=1\nB=caf\xe9\n', 'latin1'), 252)
   t.match(reading, { rejected: true, logged: ['B=caf\ufffd'] })
