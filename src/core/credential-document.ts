@@ -3,12 +3,12 @@ import { decodeBase64 } from './base64.js'
 import type { Credential, Registries, Warning } from './credential.js'
 import { refusal } from './document-context.js'
 import type { DocumentContext } from './document-context.js'
-import { readShape } from './document-shapes.js'
+import { membersSeen, readShape } from './document-shapes.js'
 import type { NamedCredential } from './document-shapes.js'
 import { decodeDocument } from './document-text.js'
 import { parseJson, pathOf } from './json.js'
 import type { JsonNode } from './json.js'
-import { shownName, shownNames, shownRegistry } from './key-name.js'
+import { shownName, shownRegistry } from './key-name.js'
 import { checkLogin } from './login.js'
 import { ACCEPTED_SHAPES, readPlainCredential, registryOfSetting, registryRequired } from './plain-credential.js'
 
@@ -154,8 +154,7 @@ function readJsonKey(context: DocumentContext, key: string): readonly NamedCrede
   const root = parseJson(context)
   const value = root.type === 'object' ? root.members.get(key) : undefined
   if (value) return readValue(context, value)
-  const names = root.type === 'object' ? [...root.members.keys()] : []
-  throw refusal(context, 'E_JSON_KEY', `has no member ${shownName(key)}${names.length > 0 ? `; it has ${shownNames(names)}` : ''}`, fix, root)
+  throw refusal(context, 'E_JSON_KEY', `has no member ${shownName(key)}${membersSeen(root)}`, fix, root)
 }
 
 /** By canonical name. One registry may stand under two names (docker.io, index.docker.io) as long as they agree. */

@@ -33,6 +33,10 @@ export function readShape(context: DocumentContext, root: JsonNode): Shape {
   return { entries: readBareMap(context, root) }
 }
 
+// What people store instead, and how to get what is meant.
+const ONE_SECRET = 'store one Secret alone: kubectl get secret NAME -o json'
+const UNQUOTED = 'it holds JSON as text: write the object itself, without the quotes round it and the backslashes in it'
+
 const KUBERNETES_NAMES = ['.dockerconfigjson', '.dockercfg']
 
 /** The document inside a Kubernetes Secret's `data` or `stringData`, or inside a bare copy of those. */
@@ -50,7 +54,7 @@ function kubernetesDocument(context: DocumentContext, root: JsonObject): JsonNod
 
 /** docker's config.json: `auths`, beside much that is nothing to us. */
 function readConfig(context: DocumentContext, root: JsonObject, auths: JsonNode): NamedCredential[] {
-  if (auths.type !== 'object') throw wrongType(context, auths, 'object')
+  if (auths.type !== 'object') throw wrongType(context, auths, 'object', auths.type === 'string' && /^\s*\{/.test(auths.value) ? UNQUOTED : undefined)
   for (const name of ['auths', 'HttpHeaders', 'credHelpers', 'credsStore']) {
     const wrapped = auths.members.get(name)
     if (!wrapped) continue
@@ -142,12 +146,21 @@ function registryName(context: DocumentContext, name: string, node: JsonNode): s
 
 function inStore(context: DocumentContext, stored: readonly { registry: string; helper: string }[], store: string, node: JsonNode): Error {
   const [first] = stored
-  const named = stored.slice(0, 5).map(({ registry, helper }) => `${registry} (in ${shownName(helper)})`).join(', ')
+  const others = stored.slice(1, 6).map(({ registry, helper }) => `${registry} (in ${shownName(helper)})`).join(', ')
   const what = first
-    ? `config.json names ${first.registry} but holds no credential: it is in the ${shownName(first.helper)} credential store (Docker Desktop/macOS)`
-    : `config.json holds no credential: they are in the ${shownName(store)} credential store (Docker Desktop/macOS)`
-  return refusal(context, 'E_CREDS_STORE', what + (stored.length > 1 ? `; likewise: ${named}` : ''),
+    ? `config.json names ${first.registry} but holds no credential: it is in the ${credentialStore(first.helper)}`
+    : `config.json holds no credential: they are in the ${credentialStore(store)}`
+  const more = stored.length > 6 ? ` and ${stored.length - 6} more` : ''
+  return refusal(context, 'E_CREDS_STORE', what + (others === '' ? '' : `; likewise: ${others}${more}`),
     `Put it in Secrets Manager, or run on Linux: DOCKER_CONFIG=$(mktemp -d) docker login ${first?.registry ?? 'registry.example.com'}`, node)
+}
+
+/** The helpers of docker-credential-helpers, by the system whose store they open. */
+const STORE_SYSTEMS: Readonly<Record<string, string>> = { desktop: 'Docker Desktop/macOS', osxkeychain: 'Docker Desktop/macOS', wincred: 'Windows' }
+
+function credentialStore(helper: string): string {
+  const system = STORE_SYSTEMS[helper.replace(/\.exe$/, '')]
+  return `${shownName(helper)} credential store${system === undefined ? '' : ` (${system})`}`
 }
 
 /** A list of entries that name their registries themselves. */
@@ -184,11 +197,17 @@ function readFlat(context: DocumentContext, object: JsonObject): NamedCredential
 }
 
 function unknownShape(context: DocumentContext, root: JsonNode): Error {
+  const what = root.type === 'object' ? 'an object of no shape that is known' : `a ${root.type}`
+  const isList = root.type === 'object' && root.members.get('items')?.type === 'array'
+  return refusal(context, 'E_UNKNOWN_SHAPE', `holds no credential document but ${isList ? 'a list of Kubernetes objects' : what}${membersSeen(root)}`,
+    isList ? ONE_SECRET : ACCEPTED_SHAPES, root)
+}
+
+/** `; it has "user", "docker"`: the names of an object's members, for a message. */
+export function membersSeen(root: JsonNode): string {
   const names = root.type === 'object' ? [...root.members] : []
   // `{"TOKEN": ""}`: a credential pasted into the box for the name.
   const shown = names.filter(([, value]) => value.type !== 'null' && !(value.type === 'string' && value.value.trim() === '')).map(([name]) => name)
   const hidden = names.length - shown.length
-  const seen = shown.length > 0 ? `; it has ${shownNames(shown)}` : hidden > 0 ? '; its members have names without values' : ''
-  const what = root.type === 'object' ? 'an object of no shape that is known' : `a ${root.type}`
-  return refusal(context, 'E_UNKNOWN_SHAPE', `holds no credential document but ${what}${seen}`, ACCEPTED_SHAPES, root)
+  return shown.length > 0 ? `; it has ${shownNames(shown)}` : hidden > 0 ? '; its members have names without values' : ''
 }

@@ -12,6 +12,9 @@ export function decodeDocument(content: Uint8Array, source: string): string {
       source, fix: 'save it as UTF-8, in PowerShell: … | Out-File -Encoding ascii FILE',
     })
   }
+  if (content[0] === 0x1f && content[1] === 0x8b) {
+    throw new ServiceError('E_ENCODING', `${source}: is gzip data, not UTF-8 text`, { source, fix: 'store the document itself, not compressed (gunzip)' })
+  }
   if (!isUtf8(content)) {
     throw new ServiceError('E_ENCODING', `${source}: is not UTF-8 text`, { source, fix: 'save it as UTF-8; a binary secret must hold the document\'s own bytes' })
   }

@@ -77,7 +77,7 @@ class Parser {
     if (next === undefined) return root
     if ('{["'.includes(next)) this.#fail('a second JSON document begins here; keep one', root, { code: 'E_JSON_TRUNCATED' })
     if ('}]'.includes(next)) this.#fail(`one "${next}" too many`, root)
-    return this.#fail('expected nothing more after the end of the document', root)
+    return this.#fail(this.#hint() ?? 'expected nothing more after the end of the document', root)
   }
 
   #value(parent: JsonNode | undefined, name: PathPart | undefined): JsonNode {
@@ -106,7 +106,7 @@ class Parser {
         this.#fail(`${shownName(name)} stands twice in one object, first at ${first.line}:${first.column}; keep one`, object, { code: 'E_DUP_KEY', at })
       }
       this.#skipSpace()
-      if (this.#text[this.#at] !== ':') this.#fail(`expected ":" after a property name${this.#articleNote(name)}`, object, {
+      if (this.#text[this.#at] !== ':') this.#fail(this.#hint() ?? `expected ":" after a property name${this.#articleNote(name)}`, object, {
         name,
         fix: name === 'auth' ? 'write {"auth": "<base64 of user:password>"}' : 'write a colon between the name and its value: {"name": "value"}',
       })
@@ -220,6 +220,7 @@ class Parser {
     if (char === "'") return 'a single quote; JSON wants double quotes'
     if ('“”„‟«»‘’'.includes(char)) return 'a typographic quote; JSON wants the plain double quote'
     if (char === '\\') return 'a backslash before a quote; store the document itself, not a quoted copy of it'
+    if (char !== ' ' && /[\p{Z}\u200b-\u200d\u2060\ufeff]/u.test(char)) return 'a no-break space or another blank that JSON does not know; write plain spaces'
     if (char === '#' || char === '/') return 'a comment; JSON has none'
     return undefined
   }

@@ -16,7 +16,8 @@ export function readPlainCredential(context: DocumentContext): readonly [registr
   const owner = { name: 'the text' }
   refusePlaceholder(context, context.text, 'it', owner)
   refuseOtherFormats(context)
-  if (context.registry === undefined) throw registryRequired(context)
+  const other = context.username === undefined ? lookalike(context.text) : undefined
+  if (context.registry === undefined) throw registryRequired(context, context.within, other)
   const registry = registryOfSetting(context, context.registry)
   return [registry, checkLogin(context, readLogin(context), { name: shownRegistry(registry) })]
 }
@@ -32,10 +33,10 @@ export function registryOfSetting({ source }: DocumentContext, name: string): st
 }
 
 /** The error for a credential that says nowhere which registry it is for. */
-export function registryRequired(context: DocumentContext, node = context.within): Error {
+export function registryRequired(context: DocumentContext, node = context.within, other?: Lookalike): Error {
   return refusal(
-    context, 'E_REGISTRY_REQUIRED', 'names no registry for its credential',
-    'say which: --registry registry.example.com (REGCRED_REGISTRY), or put "registry" beside "username" and "password"', node,
+    context, 'E_REGISTRY_REQUIRED', `names no registry for its credential${other === undefined ? '' : `; it looks like ${other.kind}`}`,
+    other?.fix ?? 'say which: --registry registry.example.com (REGCRED_REGISTRY), or put "registry" beside "username" and "password"', node,
   )
 }
 
@@ -46,7 +47,25 @@ function readLogin(context: DocumentContext): Login {
   const decoded = decodeLogin(text)
   if (decoded && (username === undefined || decoded.username === username)) return decoded
   if (username !== undefined) return { username, password: text }
-  throw refusal(context, 'E_NO_COLON', 'the text has no ":"; it must be user:password or base64 of it. Raw token pasted?', 'write user:password, or say whose token it is: --username ci')
+  const other = lookalike(text)
+  throw refusal(context, 'E_NO_COLON', `the text has no ":"; it must be user:password or base64 of it. ${other === undefined ? 'Raw token pasted?' : `It looks like ${other.kind}`}`,
+    other?.fix ?? 'write user:password, or say whose token it is: --username ci')
+}
+
+type Lookalike = { readonly kind: string; readonly fix: string }
+
+/** What else a text without a colon may be, which only looks like a bare token. */
+function lookalike(text: string): Lookalike | undefined {
+  if (/^H4sI/.test(text.trim())) return { kind: 'base64 of gzip data', fix: 'store the document itself, not compressed: base64 -d | gunzip' }
+  if (/^\s*(export[ \t]+)?[A-Za-z_]\w*=/.test(text) && /\n[ \t]*(export[ \t]+)?[A-Za-z_]\w*=/.test(text)) {
+    return { kind: 'lines of NAME=value', fix: 'write {"registry": "…", "username": "…", "password": "…"}' }
+  }
+  const decoded = decodeBase64(text)
+  const inner = decoded.ok ? decodeBase64(Buffer.from(decoded.bytes).toString('latin1')) : decoded
+  if (inner.ok && /^\s*[{[]/.test(Buffer.from(inner.bytes).toString())) {
+    return { kind: 'base64 of base64', fix: 'encode it once; in a Kubernetes manifest "stringData" takes the document as it is' }
+  }
+  return undefined
 }
 
 /** Text can be base64 by chance: a token is taken for it only if it decodes to something that was typed. */
@@ -64,13 +83,13 @@ function decodeLogin(text: string): Login | undefined {
 function refuseOtherFormats(context: DocumentContext): void {
   const { text } = context
   const [user = ''] = text.split(':', 1)
-  const kind = /^\s*(apiVersion|kind|auths|data|stringData|username|user|password|token|registry):\s+\S/m.test(text) ? 'YAML'
+  const kind = /^kind:[ \t]+["']?Secret\b/m.test(text) ? 'a Kubernetes Secret in YAML' : /^\s*(apiVersion|kind|auths|data|stringData|username|user|password|token|registry):\s+\S/m.test(text) ? 'YAML'
     : /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? 'a URL'
       : /^\s*['"`]/.test(text) ? 'quoted text'
         : /^\s*<[!?a-z]/i.test(text) ? 'HTML or XML'
           : text.includes(':') && /[\s{}[\]"'`=]/.test(user) ? 'text that is neither JSON nor user:password'
             : undefined
-  if (kind) throw refusal(context, 'E_UNKNOWN_SHAPE', `holds ${kind}, not a credential document`, ACCEPTED_SHAPES)
+  if (kind) throw refusal(context, 'E_UNKNOWN_SHAPE', `holds ${kind}, not a credential document`, kind.startsWith('a Kubernetes') ? 'store it as JSON: kubectl get secret NAME -o json' : ACCEPTED_SHAPES)
 }
 
 /** For the errors that turn a shape away. */

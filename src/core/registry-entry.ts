@@ -71,10 +71,10 @@ export function membersNamed(object: JsonObject, names: readonly string[]): Json
   return [...object.members].filter(([name, value]) => value.type !== 'null' && names.includes(name.toLowerCase())).map(([, value]) => value)
 }
 
-export function wrongType(context: DocumentContext, node: JsonNode, expected: string): Error {
+export function wrongType(context: DocumentContext, node: JsonNode, expected: string, fix = `write ${expected === 'string' ? 'a string in double quotes' : `an ${expected}`}`): Error {
   const where = pathOf(node).replace(/\["([^"]*)"\]/g, '.$1').replace(/^\.|^auths\./, '') || 'the document'
   const loss = expected === 'string' ? ' (ECS would then discard ALL registries)' : ''
-  return refusal(context, 'E_TYPE', `${where}: expected ${expected}, got ${node.type}${loss}`, `write ${expected === 'string' ? 'a string in double quotes' : `an ${expected}`}`, node)
+  return refusal(context, 'E_TYPE', `${where}: expected ${expected}, got ${node.type}${loss}`, fix, node)
 }
 
 function refuseConflict(context: DocumentContext, login: Login, username: JsonString | undefined, password: JsonString | undefined, owner: Owner): void {

@@ -162,7 +162,13 @@ const refused: readonly (readonly [string, string | Uint8Array, ErrorCode, {
   ['a registry in a credential store', '{"auths":{"registry.example.com":{}},"credsStore":"desktop"}', 'E_CREDS_STORE', {
     says: /config\.json names registry\.example\.com but holds no credential: it is in the "desktop" credential store \(Docker Desktop\/macOS\)/,
     fix: /DOCKER_CONFIG=\$\(mktemp -d\) docker login registry\.example\.com/, path: 'auths["registry.example.com"]' }],
-  ['registries in several stores', '{"auths":{"ghcr.io":{},"quay.io":{}},"credHelpers":{"quay.io":"pass"},"credsStore":"osxkeychain"}', 'E_CREDS_STORE', { says: /ghcr\.io \(in "osxkeychain"\), quay\.io \(in "pass"\)/ }],
+  ['registries in several stores', '{"auths":{"ghcr.io":{},"quay.io":{}},"credHelpers":{"quay.io":"pass"},"credsStore":"osxkeychain"}', 'E_CREDS_STORE', { 
+    says: /names ghcr\.io but holds no credential: it is in the "osxkeychain" credential store \(Docker Desktop\/macOS\); likewise: quay\.io \(in "pass"\)$/ }],
+  // Regression: of helpers of other systems it was said as well that they are Docker Desktop's.
+  ['a registry in a store of another system', '{"auths":{"ghcr.io":{}},"credHelpers":{"ghcr.io":"pass"}}', 'E_CREDS_STORE', { says: /it is in the "pass" credential store$/ }],
+  ['a registry in the store of Windows', '{"auths":{"ghcr.io":{}},"credsStore":"wincred.exe"}', 'E_CREDS_STORE', { says: /credential store \(Windows\)$/ }],
+  ['more registries in a store than can be read', `{"auths":{${'abcdefgh'.split('').map((name) => `"${name}.io":{}`).join()}},"credsStore":"desktop"}`, 'E_CREDS_STORE', {
+    says: /names a\.io .*; likewise: b\.io [^a]*f\.io \(in "desktop"\) and 2 more$/ }],
   ['a store and no registry', '{"auths":{},"credsStore":"desktop"}', 'E_CREDS_STORE', { says: /"desktop" credential store/ }],
   ['a store without auths', '{"credsStore":"desktop"}', 'E_CREDS_STORE', {}],
   ['an entry without a credential', '{"auths":{"registry.example.com":{}}}', 'E_NO_AUTH', { says: /registry\.example\.com: no "auth" and no "username"\/"password"$/, path: 'auths["registry.example.com"]' }],
@@ -249,6 +255,20 @@ const refused: readonly (readonly [string, string | Uint8Array, ErrorCode, {
   ['AWS\'s sample as auth', auths('r.io', { auth: 'zq212MzEXAMPLE7o6T25Dk0i' }), 'E_PLACEHOLDER', { says: /"auth" is a placeholder/ }],
   ['a template as the whole text', '{{resolve:secretsmanager:prod/reg}}', 'E_PLACEHOLDER', {}, forRegistry],
   ['a JSON key that is missing', `{"user":"ci","docker":"x","${secret}":"y"}`, 'E_JSON_KEY', { says: /has no member "token"; it has "user", "docker", \(a name of 13 characters\)/ }, { jsonKey: 'token' }],
+  // Regression: names without values were listed, which are where a token goes that was pasted into the wrong box.
+  ['a JSON key beside names without values', '{"user":"ci","correct":"","horse":null}', 'E_JSON_KEY', { says: /has no member "token"; it has "user"$/ }, { jsonKey: 'token' }],
+  // Regression: what people store instead was refused with words for something else.
+  ['base64 of gzip data', `H4sIAAAAAAAA${secret}`, 'E_NO_COLON', { says: /It looks like base64 of gzip data$/, fix: /gunzip/ }, forRegistry],
+  ['base64 of gzip data without a registry', `H4sIAAAAAAAA${secret}`, 'E_REGISTRY_REQUIRED', { says: /it looks like base64 of gzip data$/, fix: /gunzip/ }],
+  ['gzip data', Buffer.from([0x1f, 0x8b, 8, 0, 0]), 'E_ENCODING', { says: /is gzip data/ }],
+  ['lines of NAME=value', `REGISTRY=registry.example.com\nexport PASSWORD=${secret}\n`, 'E_NO_COLON', { says: /It looks like lines of NAME=value$/, fix: /\{"registry": / }, forRegistry],
+  ['a document twice in base64', JSON.stringify({ data: { '.dockerconfigjson': b64(b64(config)) } }), 'E_REGISTRY_REQUIRED', { says: /it looks like base64 of base64$/, fix: /stringData/ }],
+  ['a Kubernetes Secret in YAML', `kind: Secret\ndata:\n  .dockerconfigjson: ${secret}\n`, 'E_UNKNOWN_SHAPE', { says: /holds a Kubernetes Secret in YAML/, fix: /kubectl get secret NAME -o json/ }],
+  ['a Kubernetes List', JSON.stringify({ kind: 'List', items: [{ kind: 'Secret', data: { '.dockerconfigjson': b64(config) } }] }), 'E_UNKNOWN_SHAPE', { says: /a list of Kubernetes objects; it has "kind", "items"$/, fix: /kubectl get secret NAME/ }],
+  ['auths that is JSON as text', JSON.stringify({ auths: A1 }), 'E_TYPE', { says: /auths: expected object, got string/, fix: /without the quotes/ }],
+  ['a no-break space', `{\u00a0"auths":{"r.io":{"auth":"${secret}"}}}`, 'E_JSON', { says: /at 1:2, a no-break space/ }],
+  ['a no-break space before a colon', `{"auths"\u00a0:{"r.io":{"auth":"${secret}"}}}`, 'E_JSON', { says: /at 1:9, a no-break space/ }],
+  ['a no-break space at the end', `{"auths":{"r.io":{"auth":"${secret}"}}}\u00a0`, 'E_JSON', { says: /a no-break space/ }],
   ['a JSON key in a text', secret, 'E_JSON_KEY', { says: /it is no JSON object/ }, { jsonKey: 'token' }],
   ['a document inside a Secret that ends early', JSON.stringify({ data: { '.dockerconfigjson': b64(config.slice(0, 40)) } }), 'E_JSON_TRUNCATED', {
     says: /in the text of data\["\.dockerconfigjson"\]/ }],
