@@ -2,6 +2,7 @@
 import { decodeBase64, encodeBase64 } from '../core/base64.js'
 import { parseJson, type JsonNode, type JsonObject } from '../core/json.js'
 import type { Credential, Registries } from '../core/credential.js'
+import { membersNamed, PASSWORD_NAMES, REGISTRY_NAMES, USERNAME_NAMES } from '../core/registry-entry.js'
 import { canonicalRegistry } from '../core/registry-name.js'
 import { ServiceError } from '../errors.js'
 import { addMember, readValue, replaceValue } from './splice-json.js'
@@ -59,11 +60,6 @@ type Recognised =
 /** A document that stands inside of another as text, and the way back. Undefined where there is none that can be told. */
 type Wrapping = { readonly what: string; readonly inner: string; readonly wrap: (inner: string) => string }
 
-// The names that credential-document takes, most usual first.
-const REGISTRY = ['registry', 'server', 'host', 'hostname', 'url', 'serveraddress']
-const USER = ['username', 'user', 'login']
-const PASSWORD = ['password', 'token', 'accessToken', 'access_token', 'pat', 'apiKey']
-
 function recognise({ text, source }: CurrentDocument): Recognised {
   if (!/^\s*[[{"]/.test(text)) return isWrapped(text) ? { kind: 'wrapped', wrapping: unwrapText(text) } : { kind: 'text' }
   return recogniseNode(text, parseJson({ source, text }))
@@ -76,13 +72,12 @@ function recogniseNode(text: string, root: JsonNode): Recognised {
   const held = kubernetesDocument(root)
   if (held?.type === 'object') return recogniseNode(text, held)
   if (held?.type === 'string') return { kind: 'wrapped', wrapping: { what: 'a Kubernetes secret', inner: held.value, wrap: (inner) => replaceValue(text, held, inner) } }
-  const auths = root.members.get('auths')
+  const [auths] = membersNamed(root, ['auths'])
   if (auths?.type === 'object') return { kind: 'docker', map: auths }
   const credentials = root.members.get('credentials')
   if (credentials?.type === 'array') return { kind: 'list', list: credentials }
   if (held !== undefined || root.members.has('kind')) return { kind: 'wrapped', wrapping: undefined }
-  const hasString = (names: readonly string[]): boolean => names.some((name) => root.members.get(name)?.type === 'string')
-  if (hasString([...USER, ...PASSWORD, 'auth'])) return { kind: 'plain', object: root }
+  if (membersNamed(root, LOGIN_NAMES).some(({ type }) => type === 'string')) return { kind: 'plain', object: root }
   return { kind: 'registries', map: root }
 }
 
@@ -133,20 +128,20 @@ function mergeMap(current: CurrentDocument, map: JsonObject, registry: string, c
 
 function mergeList(current: CurrentDocument, list: JsonNode & { readonly type: 'array' }, registry: string, credential: Credential): Merged {
   const items = list.items.filter((item) => item.type === 'object')
-  const registryName = (item: JsonObject): string | undefined => REGISTRY.find((name) => item.members.has(name))
+  const registryOf = (item: JsonObject | undefined): JsonNode | undefined => (item && membersNamed(item, REGISTRY_NAMES)[0])
   const own = items.filter((item) => {
-    const name = item.members.get(registryName(item) ?? '')
+    const name = registryOf(item)
     return name?.type === 'string' && isNameOf(name.value, registry)
   })
   let { text } = current
   for (const item of own.toReversed()) text = replaceValue(text, item, entryLike(current.text, item, items[0], credential, 'pair'))
-  const member = (items[0] && registryName(items[0])) ?? 'registry'
+  const member = registryOf(items[0])?.name ?? 'registry'
   if (own.length === 0) text = addMember(text, list, undefined, { [member]: registry, ...entryLike(current.text, undefined, items[0], credential, 'pair') })
   return { text, shape: 'a list of registries', change: own.length > 0 ? 'replaced' : 'added', namesNoRegistry: false }
 }
 
 function mergePlain(current: CurrentDocument, object: JsonObject, registry: string, credential: Credential): Merged {
-  const named = REGISTRY.map((name) => object.members.get(name)).find((node) => node !== undefined)
+  const [named] = membersNamed(object, REGISTRY_NAMES)
   if (named?.type === 'string' && !isNameOf(named.value, registry)) {
     throw new ServiceError('E_CONFLICT', `${current.source}: holds one login, for another registry, and has no place for ${registry}`, {
       source: current.source, fix: 'say --shape registries to make a map of registries of it, or put this one into a secret of its own (REGCRED_SECRET_ID takes several)',
@@ -167,21 +162,25 @@ function mergeText(current: CurrentDocument, credential: Credential): Merged {
 
 type Style = 'auth' | 'pair'
 
+const LOGIN_NAMES = ['auth', ...USERNAME_NAMES, ...PASSWORD_NAMES]
+const TOKEN_NAMES = ['identitytoken', 'registrytoken']
+
+/** The names of its login as the entry spells them: the hosts read them in any case of their letters. */
 function loginNames(entry: JsonObject): string[] {
-  return ['auth', ...USER, ...PASSWORD].filter((name) => entry.members.has(name))
+  return [...entry.members.keys()].filter((name) => LOGIN_NAMES.includes(name.toLowerCase()))
 }
 
 /** The entry with the new login under the names it has, or those of its neighbour; what is not a login stays. Identity tokens go: they would be the old login. */
 function entryLike(text: string, entry: JsonObject | undefined, neighbour: JsonObject | undefined, credential: Credential, fallback: Style): Record<string, unknown> {
   const kept: Record<string, unknown> = {}
   for (const [name, node] of entry?.members ?? []) {
-    if (!['identitytoken', 'registrytoken', 'auth', ...USER, ...PASSWORD].includes(name)) kept[name] = readValue(text, node)
+    if (![...TOKEN_NAMES, ...LOGIN_NAMES].includes(name.toLowerCase())) kept[name] = readValue(text, node)
   }
   const names = (entry && loginNames(entry).length > 0 ? loginNames(entry) : neighbour && loginNames(neighbour)) ?? []
-  const user = USER.find((name) => names.includes(name))
-  const password = PASSWORD.find((name) => names.includes(name))
-  const withAuth = names.includes('auth') || (user === undefined && password === undefined && fallback === 'auth')
-  if (withAuth) kept['auth'] = authOf(credential)
+  const spelt = (wanted: readonly string[]): string | undefined => names.find((name) => wanted.includes(name.toLowerCase()))
+  const [auth, user, password] = [spelt(['auth']), spelt(USERNAME_NAMES), spelt(PASSWORD_NAMES)]
+  const withAuth = auth !== undefined || (user === undefined && password === undefined && fallback === 'auth')
+  if (withAuth) kept[auth ?? 'auth'] = authOf(credential)
   if (!withAuth || user !== undefined || password !== undefined) {
     kept[user ?? 'username'] = credential.username
     kept[password ?? 'password'] = credential.password.reveal()

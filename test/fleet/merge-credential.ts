@@ -54,6 +54,14 @@ const CASES: readonly { title: string; before: string | undefined; after: string
     title: "Bottlerocket's list is replaced in place", before: `{"credentials":[{"registry":"${REGISTRY}","username":"old","password":"old"}]}`,
     after: `{"credentials":[{"registry":"${REGISTRY}","username":"ci","password":"n3w:pass"}]}`, change: 'replaced',
   },
+  // Regression: names in another case of their letters, which the hosts read, got a second login beside them, which the hosts refuse.
+  { title: 'auths in any case of its letters', before: `{"Auths":{"ghcr.io":{"Auth":"${OTHER}"}}}`, after: `{"Auths":{"ghcr.io":{"Auth":"${OTHER}"},"${REGISTRY}":{"Auth":"${AUTH}"}}}`, change: 'added' },
+  {
+    title: 'an entry whose names are in another case keeps them', before: `{"${REGISTRY}":{"Username":"old","PASSWORD":"old","IdentityToken":""}}`,
+    after: `{"${REGISTRY}":{"Username":"ci","PASSWORD":"n3w:pass"}}`, change: 'replaced',
+  },
+  { title: 'a list whose names are in another case', before: `[{"Registry":"${REGISTRY}","User":"old","Token":"old"}]`, after: `[{"Registry":"${REGISTRY}","User":"ci","Token":"n3w:pass"}]`, change: 'replaced' },
+  { title: 'one login whose names are in another case', before: `{"Host":"${REGISTRY}","Username":"old","Password":"old"}`, after: `{"Host":"${REGISTRY}","Username":"ci","Password":"n3w:pass"}`, change: 'replaced' },
   { title: 'a plain pair keeps its names', before: '{"username":"octocat","accessToken":"ghp_EXAMPLEOLD"}', after: '{"username":"ci","accessToken":"n3w:pass"}', change: 'replaced' },
   { title: 'plain text stays plain text', before: 'ci:0ld', after: 'ci:n3w:pass', change: 'replaced' },
   { title: 'base64 stays base64', before: Buffer.from('ci:0ld').toString('base64'), after: AUTH, change: 'replaced' },
