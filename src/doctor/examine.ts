@@ -37,11 +37,19 @@ export async function examine(
   try {
     const results = await Promise.all(checks.map((check) => runCheck(check, facts, checkMs, bounded)))
     if (signal.aborted) throw new ServiceError('E_INTERRUPTED', 'interrupted; doctor changes nothing')
-    return results.flat()
+    return toldOnce(results.flat())
   } finally {
     // What a check that ran out of time still waits for.
     ending.abort()
   }
+}
+
+/** One file that cannot be read spoils several checks: its fault is told by the check that is about it, and the others say which that is. */
+function toldOnce(results: readonly CheckResult[]): readonly CheckResult[] {
+  return results.map((result) => {
+    const owner = result.code === 'E_ECS_CONFIG' ? results.find(({ id, message }) => id === ecsConfig.id && message === result.message) : undefined
+    return owner === undefined || owner === result ? result : skipped(result.id, `could not be looked at: ${owner.id} says why`)
+  })
 }
 
 async function runCheck({ id, run }: Check, facts: Facts, checkMs: number, signal: AbortSignal): Promise<readonly CheckResult[]> {

@@ -137,6 +137,9 @@ t.test('an ecs.config that cannot be read is not taken for one without credentia
   const results = await machine.examine()
   t.match(results.find(({ id }) => id === 'ecs-config'), { verdict: 'broken', code: 'E_ECS_CONFIG', message: /EISDIR/ })
   t.match(results.find(({ id }) => id === 'file-source'), { verdict: 'skipped', message: /cannot be read/ })
+  // Regression: three further checks called it their own fault, each with the same two lines.
+  t.same(results.filter(({ message }) => /EISDIR/.test(message)).map(({ id }) => id), ['ecs-config'])
+  for (const of of ['ecs-agent', 'task-images']) t.match(results.find(({ id }) => id === of), { verdict: 'skipped', message: 'could not be looked at: ecs-config says why' })
 })
 
 // Regression: it had docker write a config.json beside a file of another name, which the service does not read.
