@@ -15,6 +15,8 @@ export type AwsAttempt = {
   readonly region: string
   /** Host that was called, where it is not the region's own. */
   readonly endpoint?: string | undefined
+  /** Every action on that resource that the work takes, where it is more than this one: to be allowed at once. */
+  readonly needs?: readonly string[] | undefined
 }
 
 type Facts = {
@@ -137,12 +139,12 @@ function iamFix(said: string, policy: string, who: string, statement: string): s
 }
 
 function allowStatement(action: string, principal: string | undefined, resource: string | undefined, attempt: AwsAttempt): Record<string, unknown> {
-  const reading = action === 'secretsmanager:DescribeSecret' || action === 'secretsmanager:GetSecretValue'
+  const needs = attempt.needs ?? ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue']
   const [, partition = 'aws', , , account = '*'] = principal?.split(':') ?? []
   const named = resource ?? attempt.resource
   return {
     Effect: 'Allow',
-    Action: reading ? ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'] : action,
+    Action: needs.includes(action) ? needs : action,
     // Six random characters end a secret's ARN; `??????` matches them and, unlike `*`, no other secret whose name only begins alike.
     Resource: named.startsWith('arn:') ? named
       : action.startsWith('secretsmanager:') ? `arn:${partition}:secretsmanager:${attempt.region}:${account}:secret:${named}-??????`
@@ -206,7 +208,7 @@ function networkError({ errno }: Facts, error: unknown, what: string, attempt: A
     case 'ECONNRESET':
     case 'EPIPE':
     case 'ERR_STREAM_PREMATURE_CLOSE':
-      return failure(`the connection was cut (${errno})`, `it is tried again by itself; if it lasts, look for a proxy or firewall on the way; ${endpointHint}`)
+      return failure(`the connection was cut (${errno})`, `try again; the service does so by itself; if it lasts, look for a proxy or firewall on the way; ${endpointHint}`)
   }
   if (errno?.startsWith('HPE_')) return failure(`what answers there is not HTTP (${errno})`, 'see what listens there (AWS_ENDPOINT_URL…), and whether a proxy answers in its place')
   if (errno === 'EPROTO' || errno?.startsWith('ERR_SSL_')) {
@@ -222,7 +224,7 @@ function networkError({ errno }: Facts, error: unknown, what: string, attempt: A
 function otherError({ name, said, status, requestId }: Facts, what: string): ServiceError {
   const request = requestId === undefined ? '' : `, request ${requestId}`
   if (status !== undefined && status >= 500) {
-    return new ServiceError('E_AWS', `${what}: AWS answered HTTP ${status} (${name}${request})`, { fix: 'it is tried again by itself; see https://health.aws.amazon.com' })
+    return new ServiceError('E_AWS', `${what}: AWS answered HTTP ${status} (${name}${request})`, { fix: 'wait, and try again; the service does so by itself; see https://health.aws.amazon.com' })
   }
   if (said !== '') return new ServiceError('E_AWS', `${what}: AWS answered ${name}: ${said} (HTTP ${String(status)}${request})`)
   return new ServiceError('E_AWS', `${what}: the answer could not be understood (${name}${status === undefined ? '' : `, HTTP ${status}`}${request})`, {

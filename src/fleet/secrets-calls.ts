@@ -24,12 +24,14 @@ export async function secretsCalls({ secretId, region: ownRegion }: SecretRefere
   const region = await clientRegion(client)
   const attempt = (action: string) => ({ action: `secretsmanager:${action}`, resource: secretId, region })
 
+  const toPut = ['secretsmanager:GetSecretValue', 'secretsmanager:PutSecretValue']
+
   const call = async <T>(action: string, send: (abortSignal: AbortSignal) => Promise<T>, signal = new AbortController().signal): Promise<T> => {
     try {
       return await boundedAwsCall(send, OPERATOR_CALL_MS, signal)
     } catch (error) {
       if (signal.aborted) throw new ServiceError('E_INTERRUPTED', `interrupted while asking Secrets Manager (${action})`)
-      throw describeAwsError(error, attempt(action))
+      throw describeAwsError(error, { ...attempt(action), needs: action === 'DescribeSecret' ? ['secretsmanager:DescribeSecret'] : toPut })
     }
   }
   return {

@@ -51,6 +51,16 @@ t.test('a document in base64 stays base64, and is written anew with every regist
   t.same(JSON.parse(state.versions?.at(-1)?.text ?? ''), wanted)
 })
 
+// Regression: the statement to add was that of a host, which may not put; the next attempt was denied again.
+for (const action of ['GetSecretValue', 'PutSecretValue']) {
+  t.test(`an operator who is denied ${action} is told of both rights`, async (t) => {
+    await serveSecret(t, '{}', { [action]: () => { throw new Refusal('AccessDeniedException', `User: arn:aws:iam::123456789012:user/ops is not authorized to perform: secretsmanager:${action} on resource: arn:aws:x because no identity-based policy allows the secretsmanager:${action} action`) } })
+    const { status, stderr } = await put(await registry(t))
+    t.equal(status, 77)
+    t.match(stderr, '"Action":["secretsmanager:GetSecretValue","secretsmanager:PutSecretValue"]')
+  })
+}
+
 // Regression: hosts read such a document, and this command called it no JSON.
 t.test('a byte order mark before the text is no hindrance', async (t) => {
   const host = await registry(t)
