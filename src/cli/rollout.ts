@@ -73,6 +73,7 @@ function readOptions({ options }: CommandContext): { cluster: string; wanted: re
   } catch (error) {
     throw usage(`--timeout: ${(error as Error).message}`)
   }
+  if (timeoutMs === 0) throw usage('--timeout: write a duration above zero, such as 15m')
   return { cluster, wanted: all === true ? 'all' : names, asked, timeoutMs, watchOnly: options['watch'] === true }
 }
 

@@ -265,7 +265,9 @@ t.test('NO_COLOR and a dumb terminal are respected', async (t) => {
 
 t.test('what cannot be meant is refused with 64', async (t) => {
   for (const args of [[], ['--cluster', 'prod'], ['--cluster', 'prod', '--all', '--service', 'web'], ['--cluster', 'prod', '--all', '--min-healthy', '120'],
-    ['--cluster', 'prod', '--all', '--max-percent', '50'], ['--cluster', 'prod', '--all', '--min-healthy', '100', '--max-percent', '100'], ['--cluster', 'prod', '--all', '--timeout', 'soon']]) {
+    ['--cluster', 'prod', '--all', '--max-percent', '50'], ['--cluster', 'prod', '--all', '--min-healthy', '100', '--max-percent', '100'], ['--cluster', 'prod', '--all', '--timeout', 'soon'],
+    // Regression: with no time at all it started a deployment of every service, and followed none.
+    ['--cluster', 'prod', '--all', '--timeout', '0s']]) {
     const { status, stderr } = await runCommandLine(['rollout', ...args])
     t.equal(status, 64, `${args.join(' ')}: ${stderr}`)
   }
