@@ -26,8 +26,10 @@ process.on('SIGUSR1', () => undefined)
 if (process.argv[2] === 'run' || process.argv[2] === 'rollout') process.on('SIGHUP', () => undefined)
 // Who reads no more of the progress (`rollout 2>&1 | head`) does not end the work.
 process.stderr.on('error', () => undefined)
-// `ecs-regcred status | head`: the reader has seen enough.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 74))
+// `ecs-regcred doctor | head`: the reader has seen enough, and the exit status is the work's all the same.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') process.exit(74)
+})
 
 process.exitCode = await run(process.argv.slice(2), {
   environment: process.env,

@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
@@ -119,4 +120,12 @@ void t.test('explain says why a pull is anonymous where the ECS agent itself is 
   t.match(await reasonFor(`ECS_ENGINE_AUTH_TYPE=docker\n${data}`), /the pull is anonymous: of type docker, Docker does not look at "auth"/)
   t.match(await reasonFor('ECS_ENGINE_AUTH_TYPE=docker\nECS_ENGINE_AUTH_DATA={"r.example.com":{}}\n'), /that entry is empty/)
   t.notMatch(await reasonFor(`ECS_ENGINE_AUTH_TYPE=dockercfg\n${data}`), /anonymous/)
+})
+
+// Regression: the exit status was 0 then, so that a rollout or a doctor with a finding passed for well where its reader had gone.
+t.test('a reader of stdout that has gone does not change the exit status', async (t) => {
+  const machine = await testMachine(t)
+  const child = spawn(process.execPath, [PROGRAM, 'check', '/nonexistent', '--json'], { env: machine.environment, stdio: ['ignore', 'pipe', 'ignore'] })
+  child.stdout.destroy()
+  t.same(await once(child, 'close'), [74, null])
 })
