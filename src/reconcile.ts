@@ -52,7 +52,10 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
 
   const plan = await attempt(() => planFile(pass, signal))
   const wrote = plan?.authData !== undefined && !options.dryRun && !signal.aborted ? await attempt(() => writeFile(pass, plan)) : undefined
-  if (plan !== undefined && plan.authData === undefined && !options.dryRun) await attempt(() => tightenMode(settings.ecsConfigPath, 0o600))
+  if (wrote === undefined && !options.dryRun) await attempt(async () => {
+    // Nobody else reads credentials of ours, also while their source is away or holds what cannot be applied.
+    if (plan === undefined ? await holdsOurs(pass) : plan.authData === undefined) await tightenMode(settings.ecsConfigPath, 0o600)
+  })
 
   // A source that is away is no reason to leave a restart unpaid: the second fact is looked at all the same.
   const outcome = options.boot || signal.aborted ? undefined : await attempt(async (): Promise<Outcome> => {
@@ -133,11 +136,19 @@ async function writeFile(pass: Pass, plan: FilePlan): Promise<true> {
 async function keepLastGood({ settings, state }: Pass): Promise<void> {
   const bytes = (await readFileIfAny(settings.ecsConfigPath))?.bytes
   const { auth, data } = authOnDisk(bytes)
-  const isOurs = data !== undefined && state.rendered?.fingerprint === fingerprint(state.fingerprintKey, data)
+  const isOurs = isRendered(state, data)
   if (state.rendered !== undefined && !isOurs && auth.entries.size === 0 && await readLastGood(settings.stateDir) !== undefined) return
   await saveLastGood(settings.stateDir, bytes)
   if (state.rendered !== undefined && isOurs) state.lastGoodRendered = state.rendered
   else delete state.lastGoodRendered
+}
+
+async function holdsOurs({ settings, state }: Pass): Promise<boolean> {
+  return isRendered(state, authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes).data)
+}
+
+function isRendered({ rendered, fingerprintKey }: State, data: string | undefined): boolean {
+  return data !== undefined && rendered?.fingerprint === fingerprint(fingerprintKey, data)
 }
 
 function actionOf(plan: FilePlan | undefined, wrote: boolean, outcome: Outcome | undefined, options: PassOptions): PassAction {

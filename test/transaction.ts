@@ -412,3 +412,18 @@ void t.test('a write that does not come to be leaves the unverified change befor
   t.match(machine.state()['setAside'], { version: (pending as { version: string }).version })
   t.equal(machine.file(), FOREIGN)
 })
+
+// Regression: only a pass that found the source in the file looked at the file's mode, so a file made readable for all stayed so while the source was away.
+void t.test('an ecs.config that somebody opened to all is closed again though the source cannot be applied', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  for (const [document, status] of [[undefined, 69], ['{', 65], [JSON.stringify({ auths: { [machine.host]: { auth: authOf('mistyped-password') } } }), 77]] as const) {
+    chmodSync(machine.ecsConfig, 0o644)
+    if (document === undefined) rmSync(machine.dockerConfig)
+    else machine.writeDocument(document)
+    t.equal((await machine.run('sync')).status, status)
+    t.equal(machine.mode(), 0o600)
+  }
+  t.equal(machine.restarts(), 1)
+})
