@@ -427,3 +427,15 @@ void t.test('an ecs.config that somebody opened to all is closed again though th
   }
   t.equal(machine.restarts(), 1)
 })
+
+// Regression: a bound of nothing was taken, and ended before anything was done, with the words for a source that is slow.
+void t.test('sync refuses a --timeout of zero', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  machine.login('first-password')
+  for (const [zero, ...boot] of [['0'], ['0s', '--boot']] as const) {
+    const { status, stdout } = await machine.run('sync', '--json', '--timeout', zero, ...boot)
+    t.equal(status, 64)
+    t.match(JSON.parse(stdout), { code: 'E_USAGE', message: /--timeout.*above zero/ })
+  }
+  t.equal(machine.file(), FOREIGN)
+})

@@ -77,11 +77,16 @@ async function toldPass(machine: Told, options: PassOptions, signal: AbortSignal
 
 function readTimeout(text: CommandContext['options'][string], boot: boolean): number | undefined {
   const value = typeof text === 'string' ? text : boot ? BOOT_TIMEOUT : undefined
+  if (value === undefined) return undefined
+  let ms: number
   try {
-    return value === undefined ? undefined : durationMs(value)
+    ms = durationMs(value)
   } catch (error) {
     throw new ServiceError('E_USAGE', `--timeout: ${(error as Error).message}`)
   }
+  // Neither "at once" nor "no limit": nothing would ever be done.
+  if (ms === 0) throw new ServiceError('E_USAGE', '--timeout: write a duration above zero, such as 30s')
+  return ms
 }
 
 function timedOut(timeoutMs: number | undefined, cause: ServiceError): ServiceError {
