@@ -439,3 +439,10 @@ void t.test('sync refuses a --timeout of zero', async (t) => {
   }
   t.equal(machine.file(), FOREIGN)
 })
+
+void t.test('the boot does not wait for a config.json that is not there', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  const { status, stdout } = await machine.run('sync', '--boot', '--timeout', '5m', '--json')
+  t.equal(status, 69)
+  t.match(JSON.parse(stdout), { code: 'E_NO_SOURCE_FILE' })
+})

@@ -17,7 +17,7 @@ export const sync: Command = {
   summary: 'one pass, at once, then exit',
   options: {
     boot: { type: 'boolean', help: 'write the file, never restart: for user data and the boot unit' },
-    timeout: { type: 'string', value: 'DURATION', help: `bound on the whole command (with --boot: ${BOOT_TIMEOUT}, and the source is asked again until then)` },
+    timeout: { type: 'string', value: 'DURATION', help: `bound on the whole command (with --boot: ${BOOT_TIMEOUT}, and a secret that is out of reach is asked for again until then)` },
     'dry-run': { type: 'boolean', help: 'say what a pass would do, with a redacted diff, and touch nothing' },
     'no-restart': { type: 'boolean', help: 'write the file and leave the restart owed' },
     force: { type: 'boolean', help: 'try a version again that was set aside, and do not wait for the gap between restarts' },
