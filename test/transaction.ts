@@ -446,3 +446,24 @@ void t.test('the boot does not wait for a config.json that is not there', async 
   t.equal(status, 69)
   t.match(JSON.parse(stdout), { code: 'E_NO_SOURCE_FILE' })
 })
+
+// Regression: E_STATE, a file that cannot be read, was said of a way back that had been gone already; a restart that it still owed stayed owed.
+void t.test('a second rollback finds the last good credentials in place, and pays the restart that the first could not', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN })
+  await machine.startEcsAgent()
+  await apply(t, machine, 'first-password')
+  await apply(t, machine, 'second-password')
+  writeFileSync(join(machine.standIn, 'fail-every'), '1')
+  const refused = await machine.run('rollback', '--json')
+  t.equal(refused.status, 69)
+  t.match(JSON.parse(refused.stdout), { code: 'E_RESTART_FAILED' })
+  rmSync(join(machine.standIn, 'fail-every'))
+  const { version } = machine.state()['setAside'] as { version: string }
+  t.match(JSON.parse((await machine.run('rollback', '--json')).stdout), { ok: true, action: 'restarted', setAside: version, verified: true })
+  const { status, stdout } = await machine.run('rollback')
+  t.equal(status, 0)
+  t.match(stdout, /holds the last good credentials already/)
+  t.match(JSON.parse((await machine.run('rollback', '--json')).stdout), { ok: true, action: 'none', setAside: version, verified: true })
+  t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
+  t.equal(machine.restarts(), 4, 'one each, the refused one included')
+})

@@ -9,11 +9,11 @@ export const rollback: Command = {
   run: async ({ settings: readSettings, log, json, stdout, signal }) => {
     const settings = readSettings()
     const source = chooseSource(settings)
-    const { outcome, setAside } = await rollBackByHand({ settings, source, log: (await log()).child({ source: source.label, trigger: 'command' }) }, signal)
+    const { outcome, setAside, wasBack } = await rollBackByHand({ settings, source, log: (await log()).child({ source: source.label, trigger: 'command' }) }, signal)
     if (json) {
-      stdout.write(`${JSON.stringify({ ok: true, action: 'rolled-back', setAside, verified: outcome.verified })}\n`)
+      stdout.write(`${JSON.stringify({ ok: true, action: wasBack ? outcome.action : 'rolled-back', setAside, verified: outcome.verified })}\n`)
     } else {
-      stdout.write(`the last good credentials are back in ${settings.ecsConfigPath}\n`)
+      stdout.write(wasBack ? `${settings.ecsConfigPath} holds the last good credentials already\n` : `the last good credentials are back in ${settings.ecsConfigPath}\n`)
       stdout.write(`${setAside === undefined ? '' : `version ${setAside} is set aside until the source changes, or: ecs-regcred sync --force\n`}`)
       stdout.write(outcome.verified ? 'the ECS agent is healthy and holds them\n' : 'the ECS agent reads them at its next start\n')
     }
