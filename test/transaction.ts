@@ -166,7 +166,8 @@ void t.test('a pass that is stopped once it has read the source claims no succes
 })
 
 void t.test('--no-restart does not restart for the way back either', async (t) => {
-  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_PROBE: 'off' }, agentPrefix: unless('deadly-password', 'sleep 1 && exit 1') })
+  const now = join(t.testdir(), 'now')
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_PROBE: 'off' }, agentPrefix: unless('deadly-password', `{ until [ -e '${now}' ]; do sleep 0.05; done; exit 1; }`) })
   await machine.startEcsAgent()
   await apply(t, machine, 'first-password')
   machine.login('deadly-password')
@@ -175,6 +176,7 @@ void t.test('--no-restart does not restart for the way back either', async (t) =
   await until(() => (machine.state()['pending'] as { restartedAt?: object } | undefined)?.restartedAt)
   service.child.kill('SIGKILL')
   await service.exit
+  writeFileSync(now, '')
   await until(() => existsSync(join(machine.standIn, 'exit-status')))
   await machine.run('sync', '--no-restart')
   t.equal(machine.restarts(), 2)
