@@ -28,6 +28,8 @@ type Facts = {
   readonly errno: string | undefined
 }
 
+const AGAIN = 'the service tries again by itself, and a command by hand wants to be given again'
+
 /** @returns the error to throw; its code tells IAM, KMS, network and the rest apart */
 export function describeAwsError(error: unknown, attempt: AwsAttempt): ServiceError {
   if (error instanceof ServiceError) return error
@@ -60,7 +62,7 @@ export function describeAwsError(error: unknown, attempt: AwsAttempt): ServiceEr
     ?? secretError(facts, what, attempt)
     ?? clusterError(facts, attempt)
     ?? (isThrottling(error, facts) ? new ServiceError('E_THROTTLED', `${what}: AWS throttles the calls of this account (${name})`, {
-      fix: 'wait, and try again; the service does so by itself; with many hosts raise REGCRED_INTERVAL',
+      fix: `${AGAIN}; with many hosts raise REGCRED_INTERVAL`,
     }) : undefined)
     ?? (isNetwork(name, errno) ? networkError(facts, error, what, attempt) : undefined)
     ?? otherError(facts, what)
@@ -208,7 +210,7 @@ function networkError({ errno }: Facts, error: unknown, what: string, attempt: A
     case 'ECONNRESET':
     case 'EPIPE':
     case 'ERR_STREAM_PREMATURE_CLOSE':
-      return failure(`the connection was cut (${errno})`, `try again; the service does so by itself; if it lasts, look for a proxy or firewall on the way; ${endpointHint}`)
+      return failure(`the connection was cut (${errno})`, `${AGAIN}; if it lasts, look for a proxy or firewall on the way; ${endpointHint}`)
   }
   if (errno?.startsWith('HPE_')) return failure(`what answers there is not HTTP (${errno})`, 'see what listens there (AWS_ENDPOINT_URL…), and whether a proxy answers in its place')
   if (errno === 'EPROTO' || errno?.startsWith('ERR_SSL_')) {
@@ -224,7 +226,7 @@ function networkError({ errno }: Facts, error: unknown, what: string, attempt: A
 function otherError({ name, said, status, requestId }: Facts, what: string): ServiceError {
   const request = requestId === undefined ? '' : `, request ${requestId}`
   if (status !== undefined && status >= 500) {
-    return new ServiceError('E_AWS', `${what}: AWS answered HTTP ${status} (${name}${request})`, { fix: 'wait, and try again; the service does so by itself; see https://health.aws.amazon.com' })
+    return new ServiceError('E_AWS', `${what}: AWS answered HTTP ${status} (${name}${request})`, { fix: `${AGAIN}; see https://health.aws.amazon.com` })
   }
   if (said !== '') return new ServiceError('E_AWS', `${what}: AWS answered ${name}: ${said} (HTTP ${String(status)}${request})`)
   return new ServiceError('E_AWS', `${what}: the answer could not be understood (${name}${status === undefined ? '' : `, HTTP ${status}`}${request})`, {
