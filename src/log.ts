@@ -10,8 +10,7 @@ const SECRET_FIELDS = ['password', 'auth', 'token', 'content', 'authorization', 
  * @param paint of the terminal that it is; undefined: it is none
  */
 export function createLogger(level: string, fd: 1 | 2, paint?: Paint): Logger {
-  // Synchronous: what happened before a kill -9 is in the journal, and a line costs microseconds.
-  const destination = pino.destination({ fd, sync: true })
+  const destination = lossyDestination(fd)
   return pino(
     {
       level,
@@ -20,8 +19,17 @@ export function createLogger(level: string, fd: 1 | 2, paint?: Paint): Logger {
       formatters: { level: (label) => ({ level: label }) },
       redact: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]),
     },
-    paint ? { write: (line: string) => void destination.write(readableLine(line, paint)) } : destination,
+    paint ? { write: (line: string) => destination.write(readableLine(line, paint)) } : destination,
   )
+}
+
+/** A disk that is full or a terminal that is gone costs the lines of that time, and never a pass in its middle. */
+function lossyDestination(fd: 1 | 2): { readonly write: (line: string) => void } {
+  // Synchronous: what happened before a kill -9 is in the journal, and a line costs microseconds.
+  // A new one after an error: the old one would try its line again before any other, and keep all that come after.
+  const open = (): ReturnType<typeof pino.destination> => pino.destination({ fd, sync: true }).on('error', () => { destination = open() })
+  let destination = open()
+  return { write: (line) => void destination.write(line) }
 }
 
 const LEVEL_COLOURS: Readonly<Record<string, Colour>> = { trace: 'dim', debug: 'dim', info: 'green', warn: 'yellow', error: 'red', fatal: 'red' }

@@ -26,3 +26,22 @@ void t.test('JSON lines for machines, and fields that must not be there are take
   t.match(JSON.parse(text), { level: 'info', event: 'x', msg: 'told', time: /^\d{4}-\d\d-\d\dT.*Z$/ })
   t.notMatch(text, /canary/)
 })
+
+// Regression: the error of the write ended whatever wrote the line, the service included, as a bug.
+void t.test('lines that cannot be written are lost, and end nothing', async (t) => {
+  const program = `import('./dist/log.js').then(async ({ createLogger }) => {
+    const { closeSync, openSync } = await import('node:fs')
+    const log = createLogger('info', 1)
+    for (const line of [1, 2, 3]) log.info('no room for ' + line)
+    closeSync(1)
+    openSync(process.argv[1], 'w')
+    log.info('there is room again')
+    log.info('after it')
+  })`
+  const path = join(t.testdir(), 'log')
+  const { status, stderr } = spawnSync(process.execPath, ['-e', program, path], {
+    cwd: join(import.meta.dirname, '..'), stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'], encoding: 'utf8', timeout: 20_000,
+  })
+  t.equal(status, 0, stderr)
+  t.same(readFileSync(path, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line).msg), ['there is room again', 'after it'])
+})
