@@ -65,7 +65,7 @@ resource "aws_iam_role_policy" "instance" {
         Action   = "kms:Decrypt"
         Resource = var.kms_key_arn
         Condition = { StringEquals = {
-          "kms:ViaService"                  = "secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"
+          "kms:ViaService"                  = "secretsmanager.${split(":", var.secret_arn)[3]}.${data.aws_partition.current.dns_suffix}"
           "kms:EncryptionContext:SecretARN" = var.secret_arn
         } }
       }]

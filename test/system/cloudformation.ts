@@ -6,7 +6,8 @@ import t from 'tap'
 import { repository } from './fixtures/release.js'
 
 const templates = join(repository, 'cloudformation')
-const ARN = 'arn:aws:secretsmanager:us-east-1:123456789012:secret:registry-AbCdEf'
+// Of another region than the stacks' one.
+const ARN = 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:registry-AbCdEf'
 
 const MOTO = process.env['MOTO_SERVER']
 const inEnvironment = (program: string): string => join(dirname(MOTO ?? ''), program)
@@ -40,7 +41,8 @@ if (MOTO !== undefined) t.test('the templates are created in moto, with the perm
   t.strictSame(outputs.statuses, { instance: 'CREATE_COMPLETE', signal: 'CREATE_COMPLETE' })
   const [secret, kms] = outputs.rolePolicies['read-the-registry-credentials']?.Statement ?? []
   t.strictSame(secret, { Effect: 'Allow', Action: ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'], Resource: ARN } as typeof secret)
-  t.equal(kms?.Condition?.['StringEquals']?.['kms:ViaService'], 'secretsmanager.us-east-1.amazonaws.com')
+  // Regression: it named the stack's region, and a secret of another one, which the service reads where its ARN says, could not be decrypted.
+  t.equal(kms?.Condition?.['StringEquals']?.['kms:ViaService'], 'secretsmanager.eu-west-1.amazonaws.com')
   t.strictSame(outputs.eventPattern, {
     source: ['aws.secretsmanager'], 'detail-type': ['Secret Label Updated'], resources: [ARN], detail: { labelUpdated: ['AWSCURRENT'] },
   })
