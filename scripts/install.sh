@@ -166,6 +166,14 @@ check_machine() {
   if [ "$init" = systemd ] && [ -z "$no_start" ] && [ ! -d /run/systemd/system ]; then
     refuse 64 'systemd does not run here, as in the build of an image: add --no-start, and everything starts with the machine'
   fi
+  if [ "$init" = systemd ]; then
+    for option in docker-config probe-ca-file ecs-config state-dir metrics-file; do
+      path=$(setting "$option" '')
+      case $path in
+        /tmp/* | /var/tmp/*) refuse 64 "--$option $path: the units have a /tmp of their own (PrivateTmp=yes), where the service would not find it; name another place" ;;
+      esac
+    done
+  fi
 }
 
 # Two of them at once (user data and an association of State Manager, say) would write into each other's half.
@@ -369,16 +377,16 @@ install_job() {
 write_dropin() {
   paths=''
   file=$(setting ecs-config /etc/ecs/ecs.config)
-  [ "$file" = /etc/ecs/ecs.config ] || paths="$paths -${file%/*}"
+  [ "$file" = /etc/ecs/ecs.config ] || writable "${file%/*}"
   # A link is followed, and its target lies where it lies.
   if [ -L "$DESTDIR$file" ] && [ -z "$DESTDIR" ]; then
     real=$(readlink -f "$file" || true)
-    [ -z "$real" ] || paths="$paths -${real%/*}"
+    [ -z "$real" ] || writable "${real%/*}"
   fi
   dir=$(setting state-dir /var/lib/ecs-regcred)
-  [ "$dir" = /var/lib/ecs-regcred ] || paths="$paths -$dir"
+  [ "$dir" = /var/lib/ecs-regcred ] || writable "$dir"
   file=$(setting metrics-file '')
-  [ -z "$file" ] || paths="$paths -${file%/*}"
+  [ -z "$file" ] || writable "${file%/*}"
 
   mkdir -p "$1"
   {
@@ -394,6 +402,13 @@ write_dropin() {
     rm -f "$1/10-install.conf.new" "$1/10-install.conf"
     rmdir "$1" 2>/dev/null || true
   fi
+}
+
+writable() {
+  case $1 in
+    *[[:blank:]]*) paths="$paths \"-$1\"" ;;
+    *) paths="$paths -$1" ;;
+  esac
 }
 
 # In user data this is what the ECS agent's first start finds. On a machine where it runs already, the service orders the restart.

@@ -135,8 +135,11 @@ for (const [name, shell] of [['dash', ['dash']], ['bash as sh', ['bash', '--posi
     const dropin = (unit: string): string => readFileSync(join(root, `etc/systemd/system/${unit}.service.d/10-install.conf`), 'utf8')
     t.match(dropin('ecs-regcred'), /^\[Service\]\nReadWriteDirectories=-\/data\/ecs -\/var\/lib\/node_exporter$/m)
     t.match(dropin('ecs-regcred-boot'), /^\[Unit\]\nBefore=amazon-ecs\.service\n\[Service\]\nReadWriteDirectories=-\/data\/ecs /m)
+    // Regression: systemd took the blank for the end of a path.
+    t.equal(install(root, '--metrics-file', '/var/lib/node exporter/regcred.prom').status, 0)
+    t.match(dropin('ecs-regcred'), /^ReadWriteDirectories=-\/data\/ecs "-\/var\/lib\/node exporter"$/m)
     t.equal(install(root, '--uninstall').status, 0)
-    t.strictSame(listing(root).filter((path) => /regcred/.test(path) && !path.includes('node_exporter')), [])
+    t.strictSame(listing(root).filter((path) => /regcred/.test(path) && !/node.exporter/.test(path)), [])
   })
 
   // Regression: a comment behind a value was taken for a part of it, and `export` for another name.
@@ -196,6 +199,9 @@ for (const [name, shell] of [['dash', ['dash']], ['bash as sh', ['bash', '--posi
       ['an option without its value', { 'etc/init/ecs.conf': '' }, ['--secret-id'], 64, /--secret-id needs a value/],
       // Regression: it was the first write that refused it, when the release had been switched already.
       ['a time that is none', { 'etc/init/ecs.conf': '' }, ['--timeout', '60'], 64, /--timeout 60: write a duration such as 60s/],
+      // Regression: the first write saw the file and the service did not, whose units have a /tmp of their own: no rotation was ever noticed.
+      ['a source in /tmp', { 'usr/lib/systemd/system/ecs.service': '' }, ['--docker-config', '/tmp/config.json'], 64, /--docker-config \/tmp\/config\.json: .*a \/tmp of their own/],
+      ['metrics in /var/tmp', { 'usr/lib/systemd/system/ecs.service': '' }, ['--metrics-file=/var/tmp/a.prom'], 64, /--metrics-file \/var\/tmp\/a\.prom: /],
       ['an argument', { 'etc/init/ecs.conf': '' }, ['arn:aws:x'], 64, /could not be understood/],
       ['an environment line of another kind', { 'etc/init/ecs.conf': '' }, ['--env', 'LD_PRELOAD=/x'], 64, /--env LD_PRELOAD: write AWS_\*/],
       ['a line break', { 'etc/init/ecs.conf': '' }, ['--registry', 'a\nREGCRED_PROBE=off'], 64, /--registry: the value holds a line break/],
