@@ -180,9 +180,11 @@ check_machine() {
 take_turn() {
   problem=$(mkdir -p "$DESTDIR$base" 2>&1) || refuse 74 "$problem. Everything is as it was"
   command -v flock >/dev/null 2>&1 || return 0
-  exec 9<"$DESTDIR$base"
+  # Of /opt, which stays when an uninstaller goes.
+  exec 9<"$DESTDIR${base%/*}"
   flock -n 9 || { say 'another install.sh is at work here; waiting for it'; flock 9; }
 }
+
 has_unit() {
   for dir in etc run usr/local/lib usr/lib lib; do
     [ ! -f "$DESTDIR/$dir/systemd/system/$1.service" ] || return 0

@@ -1,7 +1,9 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { optionName, SETTINGS, type SettingName } from '../../src/settings.js'
 import { installStandInEcs, makeRoot, overlayRoot } from './fixtures/nspawn.js'
@@ -103,6 +105,24 @@ for (const [name, shell] of [['dash', ['dash']], ['bash as sh', ['bash', '--posi
       })))
       t.strictSame(statuses, [0, 0, 0])
       t.equal(spawnSync('diff', ['-rq', release, join(root, 'opt/ecs-regcred/current/')], { encoding: 'utf8' }).stdout.trim(), `Only in ${join(root, 'opt/ecs-regcred/current/')}: cache`)
+    })
+
+    // Regression: the lock was on the directory that an uninstaller takes away, so one that had waited for it kept nobody out.
+    // Busybox has a cp of its own, and takes no stand-in for it.
+    if (name !== 'busybox sh') await t.test('and so do those of which one has waited for an uninstaller', async (t) => {
+      rmSync(join(root, 'opt/ecs-regcred', id), { recursive: true })
+      const bin = tree(t, { cp: `#!/bin/sh\n: >${root}/copying\nwhile [ ! -e ${root}/go-on ]; do sleep 0.1; done\nexit 1\n` })
+      chmodSync(join(bin, 'cp'), 0o755)
+      const start = (path: string) => spawn(shell[0], [...shell.slice(1), join(release, 'install.sh')], { env: { PATH: `${path}:${process.env['PATH']}`, DESTDIR: root } })
+      const first = start(bin)
+      while (!existsSync(join(root, 'copying'))) await sleep(50)
+      rmSync(join(root, 'opt/ecs-regcred'), { recursive: true }) // as the uninstaller that it waited for left it
+      const second = start('/usr/bin')
+      const [said] = await once(second.stdout, 'data') as [Buffer]
+      t.match(said.toString(), /another install\.sh is at work here/)
+      writeFileSync(join(root, 'go-on'), '')
+      t.strictSame((await Promise.all([once(first, 'close'), once(second, 'close')])).map(([status]) => status as unknown), [74, 0])
+      rmSync(join(root, 'go-on'))
     })
 
     await t.test('uninstalled, only ecs.config is left', async (t) => {
