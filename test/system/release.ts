@@ -135,9 +135,9 @@ async function installInto(t: Test, root: string, arch: Arch): Promise<string> {
   execFileSync('sh', [join(dir, 'install.sh'), '--allow-no-ecs', '--init', 'systemd', '--secret-id', 'registry', '--ecs-service', 'ecs',
     '--env', 'AWS_REGION=us-east-1', '--env', `AWS_ENDPOINT_URL_SECRETS_MANAGER=https://${HOST}:8443`, '--env', 'NODE_EXTRA_CA_CERTS=/etc/ca.pem',
     '--env', 'AWS_ACCESS_KEY_ID=test', '--env', 'AWS_SECRET_ACCESS_KEY=test'], { env: { ...process.env, DESTDIR: root }, stdio: ['ignore', 'ignore', 'inherit'] })
-  // Regression: the launcher took a comment behind a value for a part of it.
+  // Regression: the launcher took a comment behind a value for a part of it, and passed over a line with `export`, which the service itself takes.
   const settings = join(root, 'etc/ecs-regcred/ecs-regcred.env')
-  writeFileSync(settings, readFileSync(settings, 'utf8').replace('/etc/ca.pem', '/etc/ca.pem # the private CA'))
+  writeFileSync(settings, readFileSync(settings, 'utf8').replace(/^.*\/etc\/ca\.pem$/m, 'export $& # the private CA'))
   // Stands in for the machine's own systemctl, and tells what it was given.
   writeFileSync(join(root, 'usr/bin/systemctl'), '#!/bin/busybox sh\n/bin/busybox env >/tmp/$$ && /bin/busybox mv /tmp/$$ /tmp/systemctl-environment\n')
   chmodSync(join(root, 'usr/bin/systemctl'), 0o755)
@@ -176,7 +176,7 @@ function launcherCommand(root: string, home: string): string[] {
 }
 
 function environmentFile(root: string): Record<string, string> {
-  const lines = readFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env'), 'utf8').split('\n')
+  const lines = readFileSync(join(root, 'etc/ecs-regcred/ecs-regcred.env'), 'utf8').replace(/^export /gm, '').split('\n')
   return Object.fromEntries(lines.filter((line) => /^(AWS|NODE)_/.test(line)).map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1).replace(/ #.*/, '')]))
 }
 
