@@ -11,6 +11,7 @@ import { bringEcsAgent, wouldRestart } from './pass/bring-ecs-agent.js'
 import { authOnDisk } from './pass/auth-on-disk.js'
 import type { Outcome, Pass, PassAction, PassOptions, PassResult } from './pass/pass.js'
 import { type FilePlan, planFile } from './pass/plan-file.js'
+import { rolledBack } from './pass/roll-back.js'
 import { settleWrite } from './pass/settle-write.js'
 import type { Logger } from 'pino'
 import type { Settings } from './settings.js'
@@ -62,7 +63,9 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     if (!options.dryRun || plan?.authData === undefined) return bringEcsAgent(pass, signal)
     return { action: !options.noRestart && await wouldRestart(pass, signal) ? 'would-restart' : 'none', verified: false }
   })
-  if (outcome?.action === 'rolled-back') errors.unshift(rolledBack(pass))
+  // The way back has told of itself in the log already.
+  const told = outcome?.action === 'rolled-back' ? rolledBack(pass) : undefined
+  if (told !== undefined) errors.unshift(told)
   const cutShort = signal.aborted && (options.boot ? plan?.authData !== undefined && wrote === undefined : outcome === undefined)
   if (cutShort && errors.length === 0) errors.push(new ServiceError('E_INTERRUPTED', 'stopped on the way; what is left to do shows on the machine'))
 
@@ -80,7 +83,7 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   // A poll that finds everything as it was repeats nothing.
   const level = wrote === undefined && errors.length === 0 && options.trigger === 'poll' ? 'debug' : 'warn'
   for (const warning of pass.warnings) log[level]({ event: 'pass.warning', code: warning.code }, warning.message)
-  for (const problem of errors) logProblem(pass, problem, Math.round(performance.now() - started))
+  for (const problem of errors) if (problem !== told) logProblem(pass, problem, Math.round(performance.now() - started))
   const result: PassResult = {
     action: actionOf(plan, wrote !== undefined, outcome, options),
     version: plan?.version,
@@ -156,12 +159,6 @@ function actionOf(plan: FilePlan | undefined, wrote: boolean, outcome: Outcome |
   if (outcome === undefined || outcome.action === 'none') return wrote ? 'wrote' : 'none'
   if (outcome.action === 'deferred' && options.noRestart) return wrote ? 'wrote' : 'deferred'
   return outcome.action
-}
-
-function rolledBack({ state }: Pass): ServiceError {
-  return new ServiceError('E_NOT_VERIFIED', `version ${state.setAside?.version ?? ''} is rolled back and set aside: ${state.setAside?.reason ?? ''}`, {
-    fix: 'look at /var/log/ecs/ecs-agent.log; put another credential into the source, or try this one again with: ecs-regcred sync --force',
-  })
 }
 
 /** Anything that is not ours is a bug, but for the abort that a shutdown makes of every wait. */

@@ -37,11 +37,19 @@ export async function rollBack(pass: Pass, init: InitSystem, seen: Observation, 
   const healthy = isVerified(after)
   if (!signal.aborted || healthy) delete state.pending
   if (!signal.aborted) await noteFutile(pass, after)
-  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, registries: pending.registries, durationMs: Math.round(performance.now() - started), healthy, detail: after.detail, code: 'E_NOT_VERIFIED' },
-    healthy ? 'ECS agent rolled back to the last good credentials'
-      : signal.aborted ? 'ECS agent rolled back to the last good credentials; stopped before it was seen healthy with them, and the next start goes on'
-        : 'rolled back, but the ECS agent is not healthy with the last good credentials either: look at the ECS agent itself')
+  const { code, message, details: { fix } } = rolledBack(pass)
+  log.error({ event: 'ecs-agent.rolled-back', version: pending.version, registries: pending.registries, durationMs: Math.round(performance.now() - started), healthy, detail: after.detail, code, fix },
+    healthy ? message
+      : signal.aborted ? `${message}; stopped before it was seen healthy with the last good credentials, and the next start goes on`
+        : `${message}; and with the last good credentials it is not healthy either: look at the ECS agent itself`)
   return { action: 'rolled-back', verified: false }
+}
+
+/** What the pass that went back ends with. */
+export function rolledBack({ state }: Pass): ServiceError {
+  return new ServiceError('E_NOT_VERIFIED', `version ${state.setAside?.version ?? ''} is rolled back and set aside: ${state.setAside?.reason ?? ''}`, {
+    fix: 'look at /var/log/ecs/ecs-agent.log; put another credential into the source, or try this one again with: ecs-regcred sync --force',
+  })
 }
 
 export function notVerified(seen: Observation, what: string, fix: string): ServiceError {
