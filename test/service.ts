@@ -134,6 +134,33 @@ void t.test('a password that the registry refuses is never applied, and is not t
   await service.stop()
 })
 
+// Regression: one writing of the file makes two events, and each asked the registry again: two failed logins for one wrong password.
+void t.test('a password that the registry refuses costs one login each time that it is written', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: { REGCRED_INTERVAL: '1h' } })
+  await machine.startEcsAgent()
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-agent.verified')
+  const document = readFileSync(machine.dockerConfig, 'utf8')
+  const mistyped = document.replace(/"auth": ".*"/, `"auth": "${Buffer.from('ci:mistyped-password').toString('base64')}"`)
+  const before = machine.registry.logins.length
+  for (const [count, write] of [() => writeFileSync(machine.dockerConfig, mistyped), () => machine.writeDocument(mistyped)].entries()) {
+    const refused = service.next('credentials.refused')
+    write()
+    await refused
+    const again = service.next('credentials.refused', ({ trigger }) => trigger === 'file')
+    chmodSync(machine.dockerConfig, 0o640 + count) // an event more, and no writing
+    await again
+    t.equal(machine.registry.logins.length - before, count + 1)
+  }
+  machine.registry.password = 'mistyped-password'
+  const verified = service.next('ecs-agent.verified')
+  machine.writeDocument(mistyped)
+  await verified
+  t.equal(machine.file(), FOREIGN + linesFor(machine.host, 'mistyped-password'))
+  await service.stop()
+})
+
 void t.test('credentials with which the ECS agent does not come up are rolled back once, and set aside', async (t) => {
   const bad = Buffer.from('ci:deadly-password').toString('base64')
   const machine = await testMachine(t, {

@@ -71,8 +71,8 @@ export type State = {
   futileRestart?: { readonly fingerprint: string; readonly at: Moment }
   /** A version that the ECS agent did not live with: not tried again until the source changes, or a person says so. */
   setAside?: ReadVersion & { readonly reason: string; readonly at: string }
-  /** A version that a registry itself refused. */
-  refused?: ReadVersion & { readonly registries: readonly string[]; readonly reason: string; readonly at: Moment; readonly tries: number }
+  /** A version that a registry itself refused; `writing` as in SourceReading. */
+  refused?: ReadVersion & { readonly registries: readonly string[]; readonly reason: string; readonly at: Moment; readonly tries: number; readonly writing?: string | undefined }
   /** A version of the source that is no usable document, and the words for it: polls need not fetch it again to say so. */
   unusable?: ReadVersion & { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails }
   /** ISO 8601. */

@@ -40,7 +40,7 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   if (reading.documents === undefined) {
     const version = reading.version ?? ''
     dropHeldOfOthers(state, { version, readAs })
-    refuseIfHeld(pass, version, at)
+    refuseIfHeld(pass, version, reading.writing, at)
     const rendered = state.rendered
     return { version, readAs, registries: rendered?.registries ?? [], authData: undefined, current }
   }
@@ -66,8 +66,8 @@ export async function planFile(pass: Pass, signal: AbortSignal): Promise<FilePla
   }
 
   refuseTakeover(pass, onDisk, registries)
-  refuseIfHeld(pass, version, at)
-  if (settings.probe) await probeChanged(pass, { version, readAs }, registries, onDisk, signal)
+  refuseIfHeld(pass, version, reading.writing, at)
+  if (settings.probe) await probeChanged(pass, { version, readAs, writing: reading.writing }, registries, onDisk, signal)
   if (onDisk.type === 'docker' && onDisk.entries.size > 0) {
     pass.warnings.push({ code: 'W_DOCKER_TYPE', message: `${settings.ecsConfigPath} held credentials of type docker; they are replaced by type dockercfg` })
   }
@@ -91,7 +91,7 @@ function knownVersion({ state, options }: Pass, readAs: string | undefined, data
   // A person's signal and a start look again; a poll has nothing new to find in the same version.
   if (unusable !== undefined && unusable.readAs === readAs && options.trigger === 'poll') return unusable.version
   if (setAside !== undefined && setAside.readAs === readAs) return setAside.version
-  if (refused !== undefined && refused.readAs === readAs && !mayProbeAgain(refused, options.trigger, at)) return refused.version
+  if (refused !== undefined && refused.readAs === readAs && !mayProbeAgain(refused, options.trigger, undefined, at)) return refused.version
   if (rendered === undefined || rendered.readAs !== readAs || dataOnDisk === undefined) return undefined
   return fingerprint(state.fingerprintKey, dataOnDisk) === rendered.fingerprint ? rendered.version : undefined
 }
@@ -168,7 +168,7 @@ function refuseTakeover({ settings, state, warnings }: Pass, onDisk: EngineAuth,
   warnings.push({ code: 'W_TAKEOVER', message: `dropped from ${settings.ecsConfigPath}, since the source lacks them: ${lost.join(', ')}` })
 }
 
-function refuseIfHeld({ state, options, source }: Pass, version: string, at: Moment): void {
+function refuseIfHeld({ state, options, source }: Pass, version: string, writing: string | undefined, at: Moment): void {
   if (options.force) return
   if (state.unusable?.version === version) throw new ServiceError(state.unusable.code, state.unusable.message, state.unusable.details)
   if (state.setAside?.version === version) {
@@ -176,7 +176,7 @@ function refuseIfHeld({ state, options, source }: Pass, version: string, at: Mom
       fix: 'put a working credential into the source, or try this one again with: ecs-regcred sync --force',
     })
   }
-  if (state.refused?.version === version && !mayProbeAgain(state.refused, options.trigger, at)) {
+  if (state.refused?.version === version && !mayProbeAgain(state.refused, options.trigger, writing, at)) {
     throw new ServiceError('E_REGISTRY_REFUSED', `version ${version} of ${source.label} is not applied: ${state.refused.reason}`, {
       fix: 'put the right password into the source; a signal (systemctl reload ecs-regcred) tries this one again',
     })
@@ -184,7 +184,9 @@ function refuseIfHeld({ state, options, source }: Pass, version: string, at: Mom
 }
 
 /** Polls ask a registry that refused less and less often, up to hourly: failed logins of a whole fleet would lock the account. */
-function mayProbeAgain(refused: NonNullable<Pass['state']['refused']>, trigger: Pass['options']['trigger'], at: Moment): boolean {
+function mayProbeAgain(refused: NonNullable<Pass['state']['refused']>, trigger: Pass['options']['trigger'], writing: string | undefined, at: Moment): boolean {
+  // One writing of a file makes two events and more. Written anew, it may be of somebody who has put the registry right.
+  if (trigger === 'file' && writing !== undefined && refused.writing === writing) return false
   if (trigger !== 'poll' && trigger !== 'retry') return true
   const waitedMs = elapsedMs(refused.at, at)
   return waitedMs === undefined || waitedMs >= Math.min(60_000 * 2 ** refused.tries, 3_600_000)

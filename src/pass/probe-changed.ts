@@ -10,7 +10,10 @@ const PROBE_TIMEOUT_MS = 10_000
  * Logs in to each registry whose credential is new to the file. One that says no stops the pass; one that cannot be asked is a warning.
  * @throws {ServiceError} E_REGISTRY_REFUSED, naming every registry that refused
  */
-export async function probeChanged(pass: Pass, { version, readAs }: ReadVersion, registries: Registries, onDisk: EngineAuth, signal: AbortSignal): Promise<void> {
+export async function probeChanged(
+  pass: Pass, tried: ReadVersion & { readonly writing: string | undefined }, registries: Registries, onDisk: EngineAuth, signal: AbortSignal,
+): Promise<void> {
+  const { version } = tried
   const { settings, log } = pass
   const changed = [...registries].filter(([registry, { username, password }]) => {
     const before = chooseEntry(onDisk, probedImage(registry)).entry
@@ -39,7 +42,7 @@ export async function probeChanged(pass: Pass, { version, readAs }: ReadVersion,
     return
   }
   const tries = pass.state.refused?.version === version ? pass.state.refused.tries + 1 : 1
-  pass.state.refused = { version, readAs, registries: refused.map(({ registry }) => registry), reason: refused.map(({ reason }) => reason).join('; '), at, tries }
+  pass.state.refused = { ...tried, registries: refused.map(({ registry }) => registry), reason: refused.map(({ reason }) => reason).join('; '), at, tries }
   throw new ServiceError('E_REGISTRY_REFUSED', `the new credential is not applied: ${refused.map(({ reason }) => reason).join('; ')}`, {
     source: pass.source.label,
     fix: 'put the right password into the source; what works now stays in place',

@@ -19,16 +19,18 @@ export function dockerConfigFileSource(path: string): CredentialSource {
     kind: 'file',
     label: file,
     async read(_known, signal) {
-      const content = await readWhole(file, signal)
-      return { version: undefined, documents: [{ source: file, content: new Redacted<Uint8Array>(content) }] }
+      const { content, ino, mtimeMs } = await readWhole(file, signal)
+      return { version: undefined, documents: [{ source: file, content: new Redacted<Uint8Array>(content) }], writing: `${ino} ${mtimeMs}` }
     },
     watch: (wake, signal) => watchPath(file, wake, signal),
   }
 }
 
-async function readWhole(file: string, signal: AbortSignal): Promise<Buffer> {
+type Content = { readonly content: Buffer; readonly ino: number; readonly mtimeMs: number }
+
+async function readWhole(file: string, signal: AbortSignal): Promise<Content> {
   const first = await readOnce(file, signal)
-  if (isWholeJson(first.content) || remainingMs(first.mtimeMs) === 0) return first.content
+  if (isWholeJson(first.content) || remainingMs(first.mtimeMs) === 0) return first
 
   const watching = new AbortController()
   const stop = (): void => watching.abort()
@@ -40,9 +42,9 @@ async function readWhole(file: string, signal: AbortSignal): Promise<Buffer> {
     await watchPath(file, () => changed(), watching.signal).catch(() => {})
     for (const end = performance.now() + MAX_WAIT_MS; ; ) {
       signal.throwIfAborted()
-      const { content, mtimeMs } = await readOnce(file, signal)
-      const waitMs = Math.min(remainingMs(mtimeMs), end - performance.now())
-      if (isWholeJson(content) || waitMs <= 0) return content
+      const read = await readOnce(file, signal)
+      const waitMs = Math.min(remainingMs(read.mtimeMs), end - performance.now())
+      if (isWholeJson(read.content) || waitMs <= 0) return read
       await either(change, waitMs, watching.signal)
       change = new Promise<void>((wake) => (changed = wake))
     }
@@ -80,7 +82,7 @@ function isWholeJson(content: Buffer): boolean {
   }
 }
 
-async function readOnce(file: string, signal: AbortSignal): Promise<{ content: Buffer; mtimeMs: number }> {
+async function readOnce(file: string, signal: AbortSignal): Promise<Content> {
   signal.throwIfAborted()
   let handle: FileHandle | undefined
   try {
@@ -93,7 +95,7 @@ async function readOnce(file: string, signal: AbortSignal): Promise<{ content: B
     // Until its end, not until its size: it may have grown since.
     for (let length = 0; ; ) {
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(16_384))
-      if (bytesRead === 0) return { content: Buffer.concat(chunks), mtimeMs: stats.mtimeMs }
+      if (bytesRead === 0) return { content: Buffer.concat(chunks), ino: stats.ino, mtimeMs: stats.mtimeMs }
       chunks.push(buffer.subarray(0, bytesRead))
       length += bytesRead
       if (length > MAX_BYTES) throw tooBig(file)

@@ -14,6 +14,8 @@ export type SourceReading = {
   /** The secrets' version ids, comma-separated; undefined for a file, whose version is a keyed fingerprint of what it means. */
   readonly version: string | undefined
   readonly documents: readonly SourceDocument[] | undefined
+  /** Of a file: which writing of it this is. The same words written once more are another. */
+  readonly writing?: string
 }
 
 /** Where registry credentials come from. */
