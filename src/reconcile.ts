@@ -17,6 +17,8 @@ import type { Logger } from 'pino'
 import type { Settings } from './settings.js'
 import type { CredentialSource } from './sources/source.js'
 
+const ON_THE_WAY = 'stopped on the way; what is left to do shows on the machine'
+
 export type Machine = { readonly settings: Settings; readonly source: CredentialSource; readonly log: Logger }
 
 /**
@@ -30,7 +32,7 @@ export async function reconcile(machine: Machine, options: PassOptions, signal: 
   try {
     return await withLock(machine.settings.stateDir, waitMs, () => onePass(machine, options, signal), signal)
   } catch (error) {
-    throw asServiceError(error, signal)
+    throw asServiceError(error, signal, 'stopped before anything was changed')
   }
 }
 
@@ -46,7 +48,7 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
     try {
       return await step()
     } catch (error) {
-      errors.push(asServiceError(error, signal))
+      errors.push(asServiceError(error, signal, ON_THE_WAY))
       return undefined
     }
   }
@@ -67,7 +69,7 @@ async function onePass(machine: Machine, options: PassOptions, signal: AbortSign
   const told = outcome?.action === 'rolled-back' ? rolledBack(pass) : undefined
   if (told !== undefined) errors.unshift(told)
   const cutShort = signal.aborted && (options.boot ? plan?.authData !== undefined && wrote === undefined : outcome === undefined)
-  if (cutShort && errors.length === 0) errors.push(new ServiceError('E_INTERRUPTED', 'stopped on the way; what is left to do shows on the machine'))
+  if (cutShort && errors.length === 0) errors.push(new ServiceError('E_INTERRUPTED', ON_THE_WAY))
 
   // Of a process that was killed in a write. After the work, which is waited for; nobody waits for this.
   if (!options.dryRun) await attempt(async () => {
@@ -162,9 +164,9 @@ function actionOf(plan: FilePlan | undefined, wrote: boolean, outcome: Outcome |
 }
 
 /** Anything that is not ours is a bug, but for the abort that a shutdown makes of every wait. */
-function asServiceError(error: unknown, signal: AbortSignal): ServiceError {
+function asServiceError(error: unknown, signal: AbortSignal, stopped: string): ServiceError {
   if (error instanceof ServiceError) return error
-  if (signal.aborted) return new ServiceError('E_INTERRUPTED', 'stopped before anything was changed')
+  if (signal.aborted) return new ServiceError('E_INTERRUPTED', stopped)
   throw error
 }
 

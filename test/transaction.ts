@@ -469,3 +469,16 @@ void t.test('a second rollback finds the last good credentials in place, and pay
   t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
   t.equal(machine.restarts(), 4, 'one each, the refused one included')
 })
+
+// Regression: stopped while systemctl hung over the file that it had written, the service said that nothing had been changed.
+void t.test('a pass that is stopped after its write does not say that it changed nothing', async (t) => {
+  const machine = await testMachine(t, { ecsConfig: FOREIGN, settings: QUICK })
+  replaceInit(machine, 'systemctl', 'exec sleep 60')
+  machine.login('first-password')
+  const service = machine.service()
+  await service.next('ecs-config.written')
+  const interrupted = service.next('pass.interrupted')
+  t.equal(await service.stop(), 0)
+  t.match(await interrupted, { code: 'E_INTERRUPTED', msg: /on the way/ })
+  t.equal(machine.file(), FOREIGN + linesOf(machine.host, 'first-password'))
+})
