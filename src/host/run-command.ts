@@ -50,6 +50,7 @@ export async function runCommand(
     end()
   }, timeoutMs)
   signal.addEventListener('abort', end, { once: true })
+  if (signal.aborted) end() // while it was being started
   const result = await child.ended
   clearTimeout(limit)
   clearTimeout(killTimer)

@@ -41,6 +41,14 @@ t.test('a shutdown ends the wait with its own reason', async (t) => {
   await t.rejects(sh('exit 0', 1000, shutdown.signal), { message: 'shutdown' })
 })
 
+// Regression: the signal was listened to only once the program ran, so one that came while it was being started was not heard, and a hung program had all its time.
+t.test('a shutdown at the instant of the start ends it as well', async (t) => {
+  const shutdown = new AbortController()
+  const running = sh('sleep 60', 60_000, shutdown.signal)
+  shutdown.abort(new Error('shutdown'))
+  await t.rejects(running, { message: 'shutdown' })
+})
+
 t.test('output without end is cut and the program ended', async (t) => {
   const { stdout, outcome } = await sh('while :; do echo 0123456789012345678901234567890123456789; done')
   t.ok(stdout.length <= 64 * 1024)
