@@ -158,18 +158,19 @@ async function startPeer(peer, programs, machine) {
 const sum = (list, name) => list.reduce((total, each) => total + each[name], 0)
 const cpuMs = (pid) => family(pid).reduce((total, each) => total + readWork(each).cpuMs + readChildrenCpuMs(each), 0)
 
-/** The process and what it has started, less the `sleep` of a shell, which is small but a process. */
+/** The process and what it has started; nothing where it has ended meanwhile. */
 function family(pid) {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number))
-  return [pid, ...children.flatMap(family)]
+  try {
+    const children = readdirSync(`/proc/${pid}/task`).flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number))
+    return [pid, ...children.flatMap(family)]
+  } catch {
+    return []
+  }
 }
-
-/** Tenths of a second. What polls a file every two seconds has looked by then. */
-const LONG = 30
 
 /** With the `sleep` of a shell, which would outlive it. */
 function end({ pid, child }) {
-  if (child.exitCode === null) for (const each of family(pid)) process.kill(each, 'SIGKILL')
+  if (child.exitCode === null) for (const each of family(pid)) try { process.kill(each, 'SIGKILL') } catch { /* ended meanwhile */ }
 }
 
 /** Until nothing of it has run for that long, or it has ended. */
