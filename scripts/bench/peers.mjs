@@ -168,6 +168,9 @@ function family(pid) {
   }
 }
 
+/** Tenths of a second. What polls a file every two seconds has looked by then. */
+const LONG = 30
+
 /** With the `sleep` of a shell, which would outlive it. */
 function end({ pid, child }) {
   if (child.exitCode === null) for (const each of family(pid)) try { process.kill(each, 'SIGKILL') } catch { /* ended meanwhile */ }
