@@ -6,7 +6,7 @@ import { redactedDiff, renderEcsConfig } from './core/ecs-config.js'
 import { ServiceError, type ErrorCode } from './errors.js'
 import { readFileIfAny, removeLeftoverTemps, tightenMode, updateFile } from './host/atomic-file.js'
 import { withLock } from './host/lock.js'
-import { fingerprint, readLastGood, readState, removeStateTemps, saveLastGood, type State, writeState } from './host/state.js'
+import { fingerprint, isRendered, readLastGood, readState, removeStateTemps, saveLastGood, type State, writeState } from './host/state.js'
 import { bringEcsAgent, wouldRestart } from './pass/bring-ecs-agent.js'
 import { authOnDisk } from './pass/auth-on-disk.js'
 import type { Outcome, Pass, PassAction, PassOptions, PassResult } from './pass/pass.js'
@@ -150,10 +150,6 @@ async function keepLastGood({ settings, state }: Pass): Promise<void> {
 
 async function holdsOurs({ settings, state }: Pass): Promise<boolean> {
   return isRendered(state, authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes).data)
-}
-
-function isRendered({ rendered, fingerprintKey }: State, data: string | undefined): boolean {
-  return data !== undefined && rendered?.fingerprint === fingerprint(fingerprintKey, data)
 }
 
 function actionOf(plan: FilePlan | undefined, wrote: boolean, outcome: Outcome | undefined, options: PassOptions): PassAction {

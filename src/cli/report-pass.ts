@@ -5,7 +5,7 @@ import { decideEcsAgent } from '../core/decide.js'
 import { ServiceError } from '../errors.js'
 import { readFileIfAny, updateFile } from '../host/atomic-file.js'
 import { chooseInitSystem } from '../host/index.js'
-import { fingerprint, readState, type State } from '../host/state.js'
+import { isRendered, readState, type State } from '../host/state.js'
 import { authOnDisk } from '../pass/auth-on-disk.js'
 import { observe, remembered } from '../pass/observe.js'
 import type { PassResult } from '../pass/pass.js'
@@ -100,7 +100,7 @@ async function readFileDrift(settings: Settings, state: State, result: PassResul
   if (heldBack) return true
   if (state.rendered === undefined) return undefined
   const { data } = authOnDisk((await readFileIfAny(settings.ecsConfigPath))?.bytes)
-  if (data === undefined || fingerprint(state.fingerprintKey, data) !== state.rendered.fingerprint) return true
+  if (!isRendered(state, data)) return true
   // Without an error the pass itself has seen that they mean the same, whatever the version is called.
   return error !== undefined && result?.version !== undefined && result.version !== state.rendered.version
 }

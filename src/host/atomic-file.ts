@@ -237,6 +237,7 @@ function tempNameParts(target: string): { readonly before: string; readonly afte
   return { before: `.${basename(target)}.ecs-regcred-`, after: '.tmp' }
 }
 
+/** @throws the error of the system where the file is there and stays */
 export function unlinkIfAny(path: string): void {
   unless(['ENOENT'], () => unlinkSync(path))
 }

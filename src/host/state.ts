@@ -150,6 +150,11 @@ export function fingerprint(key: string, text: string | Uint8Array): string {
   return createHmac('sha256', Buffer.from(key, 'hex')).update(text).digest('hex').slice(0, 16)
 }
 
+/** Whether ECS_ENGINE_AUTH_DATA is what this service last put into ecs.config. */
+export function isRendered({ rendered, fingerprintKey }: State, data: string | undefined): data is string {
+  return data !== undefined && rendered?.fingerprint === fingerprint(fingerprintKey, data)
+}
+
 export function now(): Moment {
   return { bootId: readBootId(), monotonicUs: monotonicUs(), at: new Date().toISOString() }
 }

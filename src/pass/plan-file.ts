@@ -10,7 +10,7 @@ import { registryOfKey } from '../core/registry-of-key.js'
 import { parseSecretReference } from '../core/secret-reference.js'
 import { ServiceError } from '../errors.js'
 import { readFileIfAny } from '../host/atomic-file.js'
-import { elapsedMs, fingerprint, type Moment, now, type ReadVersion, type State } from '../host/state.js'
+import { elapsedMs, fingerprint, isRendered, type Moment, now, type ReadVersion, type State } from '../host/state.js'
 import type { SourceReading } from '../sources/source.js'
 import { authOnDisk } from './auth-on-disk.js'
 import type { Pass } from './pass.js'
@@ -92,8 +92,7 @@ function knownVersion({ state, options }: Pass, readAs: string | undefined, data
   if (unusable !== undefined && unusable.readAs === readAs && options.trigger === 'poll') return unusable.version
   if (setAside !== undefined && setAside.readAs === readAs) return setAside.version
   if (refused !== undefined && refused.readAs === readAs && !mayProbeAgain(refused, options.trigger, undefined, at)) return refused.version
-  if (rendered === undefined || rendered.readAs !== readAs || dataOnDisk === undefined) return undefined
-  return fingerprint(state.fingerprintKey, dataOnDisk) === rendered.fingerprint ? rendered.version : undefined
+  return rendered?.readAs === readAs && isRendered(state, dataOnDisk) ? rendered?.version : undefined
 }
 
 /** What is held against a version ends with it, and with the settings that it was read by. */

@@ -1,7 +1,7 @@
 import { renderEcsConfig } from '../core/ecs-config.js'
 import { ServiceError } from '../errors.js'
 import { withLock } from '../host/lock.js'
-import { fingerprint, readLastGood, readState, writeState } from '../host/state.js'
+import { fingerprint, isRendered, readLastGood, readState, writeState } from '../host/state.js'
 import { readFileIfAny } from '../host/atomic-file.js'
 import type { Machine } from '../reconcile.js'
 import { authOnDisk } from './auth-on-disk.js'
@@ -30,14 +30,16 @@ export async function rollBackByHand(machine: Machine, signal: AbortSignal): Pro
     const { version, readAs, registries = [] } = state.rendered ?? {}
     if (!wasBack) {
       // What comes back is not what is to be kept away: the file of an earlier rollback was deleted, say.
-      if (version !== undefined && version !== state.lastGoodRendered?.version) state.setAside = { version, readAs, reason: 'rolled back by hand', at: new Date().toISOString() }
+      if (version !== undefined && version !== state.lastGoodRendered?.version) {
+        state.setAside = { version, readAs, reason: 'rolled back by hand', at: new Date().toISOString() }
+      }
       state.pending = {
         version: version ?? 'unknown',
         readAs,
         fingerprint: fingerprint(state.fingerprintKey, data ?? ''),
         registries,
         // What is not ours in it, or not ours at all, is put back line by line.
-        fileFingerprint: data !== undefined && state.rendered?.fingerprint === fingerprint(state.fingerprintKey, data) ? fingerprint(state.fingerprintKey, renderEcsConfig(lastGood.bytes, data)) : '',
+        fileFingerprint: isRendered(state, data) ? fingerprint(state.fingerprintKey, renderEcsConfig(lastGood.bytes, data)) : '',
         phase: 'rolling-back',
       }
       await writeState(settings.stateDir, state)
